@@ -1,0 +1,52 @@
+/* thread.h - service threads on stacks of our own: mapped, guarded by a page that may not be touched, painted, measured.
+ *
+ * A thread's stack is filled with a pattern when made.  The deepest byte ever overwritten is its high-water mark.  For marks per
+ * operation a worker brackets each request with stack_op_begin/end: a sampled request (the first 64 of an operation, then every
+ * 64th) repaints the stack below the bracket before it runs and scans it after; the others cost a counter.  An entry refuses work
+ * when too little is left (stack_left): a code, never a crash. */
+#pragma once
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define THREAD_NAME_MAX 16
+#define STACK_OPS_MAX   160 /* ids of operations: base/perf.h's enum perf_op */
+
+struct thread {
+	char name[THREAD_NAME_MAX];
+	pthread_t id;
+	uint8_t *map;         /* guard page first, then the stack */
+	size_t map_bytes, stack_bytes;
+	void (*fn)(void *);
+	void *arg;
+	bool started;
+	bool idle_class;      /* run under SCHED_IDLE */
+	struct thread *next;  /* registry */
+	_Atomic uint32_t op_high[STACK_OPS_MAX]; /* bytes below the bracket, by operation */
+	_Atomic uint32_t op_seen[STACK_OPS_MAX];
+};
+/* thread_start - @stack_bytes >= PTHREAD_STACK_MIN, rounded up to pages. All signals but SIGBUS are blocked in it.
+ * @t must stay in place until thread_join.  Return 0 or -errno. */
+int thread_start(struct thread *t, const char *name, size_t stack_bytes, void (*fn)(void *), void *arg);
+int thread_join(struct thread *t);             /* takes never-started ones; frees the stack */
+uint32_t thread_stack_high(const struct thread *t); /* bytes ever used, from the stack's top */
+struct thread *thread_self(void);              /* NULL on threads not started here */
+/* visit all live threads under the registry's lock */
+void thread_each(void (*fn)(struct thread *t, void *u), void *u);
+
+/* brackets; ids from perf.h. begin returns a token for end. On threads not ours both do nothing. */
+struct stack_mark {
+	uint8_t *base;
+	bool sampled;
+};
+void stack_op_begin(struct stack_mark *m);
+void stack_op_end(struct stack_mark *m, unsigned op); /* the op may be known only now; records into thread_self()->op_high */
+size_t stack_used_below(const struct stack_mark *m);  /* bytes between the bracket and this frame */
+size_t stack_left(void);                              /* bytes from this frame down to the guard; SIZE_MAX on foreign threads */
+/* stack_check - at the entry of vector verbs: 0, or -VX_ERR_stack_risk when the bytes used below the running bracket exceed the
+ * critical limit or less than `need` bytes are left.  Warnings are counted (perf). */
+int stack_check(size_t need);
+void stack_limits(uint32_t warn, uint32_t critical);
+uint32_t stack_op_high_all(unsigned op);              /* over all threads, dead ones included */
