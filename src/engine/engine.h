@@ -1,0 +1,210 @@
+/* engine.h - what ties file changes, vectors, text, index and store together; the one interface of all fronts.
+ *
+ * Lock order (each lock names what it guards; take them downwards only, never hold one across I/O):
+ *   1. e->life     state of components, opening, retry
+ *   2. e->objects  rwlock: the object table (keys, links, rows, stamps)   [writers: FUSE threads' notes, the store thread's visible()]
+ *   3. coll->lock  one collection's maps: owner -> row, free id -> row, live bits, tail
+ *   4. queues (wq)
+ *
+ * Two kinds of call come in.
+ *  - Notes (eng_note_*): a front tells what has just happened to a file.  [FUSE thread]  They change the object table in memory at
+ *    once, so the next search sees it, and queue what must be written; they never wait, never fail, never do SQL.  If the queue's
+ *    pool is empty the note is dropped, counted (events_lost) and a walk is due, and `complete` turns false until it ends.
+ *  - Jobs (eng_submit): a vector verb with an answer.  A job either is answered inline (components ready and the plan is cheap), or
+ *    is parked: it runs on one of the two search threads, the store thread or a reader, and done() is called once, there.  A FUSE
+ *    worker blocks on nothing of the vector side.
+ *
+ * Lazy: nothing is opened by eng_new; the first job or eng_start's walk asks the opener thread to open store and index.  Jobs that
+ * come meanwhile are parked and answered when it is open, or refused with the reason when it failed; a failed opening is tried
+ * again after 1, 2, 4 ... 60 s, and at once by `status`'s owner verb "retry". */
+#pragma once
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/objkey.h"
+#include "base/os.h"
+#include "base/perf.h"
+#include "base/sbuf.h"
+#include "base/wq.h"
+
+enum eng_components { ENG_none = 0, ENG_store = 1, ENG_search = 3, ENG_all = 7 }; /* store; + index, search; + text ingest, walk */
+enum eng_comp_state { ENGS_off, ENGS_cold, ENGS_opening, ENGS_ready, ENGS_failed };
+
+struct eng_cfg {
+	struct os *os;
+	int root_fd;           /* DIR, O_RDONLY|O_DIRECTORY; borrowed */
+	const char *dir;       /* absolute path of DIR, for people */
+	const char *mnt;       /* absolute mount point or NULL */
+	const char *store_dir; /* NULL: DIR/.vexfs */
+	enum eng_components components;
+	uint64_t mem_limit;
+	bool read_only;
+	uint32_t owner_uid;    /* the mount's owner */
+	const char *transport; /* for status; static string */
+	const char *version;
+};
+struct engine;
+int eng_new(const struct eng_cfg *cfg, struct engine **ret); /* no I/O, no thread */
+int eng_start(struct engine *e);                             /* threads; outside FUSE callbacks */
+void eng_stop(struct engine *e);                             /* answers parked jobs, publishes (<= 5 s), closes */
+void eng_free(struct engine *e);
+const struct eng_cfg *eng_cfg(const struct engine *e);
+
+/* who asks: every answer holds only what this caller may read. Groups are read from /proc/PID when needed. */
+struct eng_caller {
+	uint32_t uid, gid;
+	int32_t pid; /* 0: no process: uid and gid alone decide */
+};
+
+/* ---- notes: after the backing operation succeeded. Keys and stats are borrowed. [FUSE thread] -------------------------------- */
+struct eng_file {
+	struct obj_key key;
+	struct stat st; /* as it is now */
+};
+/* a writable handle was opened / the last or a not-last one was released, or the file was truncated by path. @wrote: data may differ */
+void eng_note_open_write(struct engine *e, const struct obj_key *key);
+void eng_note_release_write(struct engine *e, const struct eng_file *f, const struct obj_key *parent, const char *name, bool wrote);
+void eng_note_changed(struct engine *e, const struct eng_file *f);               /* truncate, fallocate without a handle */
+void eng_note_create(struct engine *e, const struct eng_file *f, const struct obj_key *parent, const char *name); /* file, dir, link */
+void eng_note_link(struct engine *e, const struct eng_file *f, const struct obj_key *parent, const char *name);
+/* @nlink_left: links that remain */
+void eng_note_unlink(struct engine *e, const struct obj_key *key, const struct obj_key *parent, const char *name, uint64_t nlink_left, bool dir);
+/* rename; @moved is the object now at the new name; @over the one that was replaced there (len 0: none, over_left: its links left);
+ * exchange: both moved */
+struct eng_rename {
+	struct obj_key moved, over, old_parent, new_parent;
+	const char *old_name, *new_name;
+	uint64_t over_left;
+	bool exchange, is_dir;
+	struct stat moved_st;
+};
+void eng_note_rename(struct engine *e, const struct eng_rename *r);
+/* our own chmod, chown, utimens, setxattr, link, rename changed ctime: refresh stamps if `before` equalled them */
+void eng_note_attr(struct engine *e, const struct obj_key *key, const struct stat *before, const struct stat *after);
+
+/* ---- cheap reads from memory [FUSE thread, never parks] ---------------------------------------------------------------------- */
+/* eng_known - may this file have a vector, payload or text at all? false answers most xattr probes at once. Store not open: true. */
+bool eng_known(struct engine *e, const struct obj_key *key);
+
+/* ---- jobs ----------------------------------------------------------------------------------------------------------------- */
+enum eng_verb {
+	EV_put,         /* file or free point: vector (+ payload) */
+	EV_get,         /* -> vec, dim, state, payload */
+	EV_del,         /* vector of collection, or all when coll is "*" */
+	EV_payload,     /* set (data_n 0: remove) */
+	EV_batch_put,   /* points[point_n] */
+	EV_search,      /* vector | text | like -> res[] */
+	EV_status,      /* -> text (JSON) */
+	EV_wait,        /* until pending 0 (and durable); want_durable, rescan */
+	EV_coll_create, /* coll */
+	EV_coll_drop,
+	EV_coll_info,   /* -> colls[0] */
+	EV_coll_list,   /* -> colls[] the caller may see */
+	EV_export,      /* rows [cursor, ...) of a collection -> points[]; cursor moves on; 0 points: the end */
+	EV_verify,      /* index_check + counts of the live store -> text (JSON) */
+	EV_retry        /* owner: try a failed opening now */
+};
+enum eng_state { ENG_STATE_none, ENG_STATE_fresh, ENG_STATE_stale, ENG_STATE_pending, ENG_STATE_error };
+enum eng_mode { ENG_MODE_auto, ENG_MODE_vector, ENG_MODE_text, ENG_MODE_hybrid };
+
+struct eng_point {
+	const char *path; /* relative to the mount's root; NULL: free point */
+	uint64_t id;
+	const void *vec;  /* collection dtype, f32 for f32 */
+	uint32_t vec_bytes;
+	const char *payload;
+	uint32_t payload_n;
+};
+struct eng_hit {
+	const char *path; /* relative to the root, in the arena; NULL: free point */
+	uint64_t id, ino;
+	float score, distance;
+	uint8_t state;    /* enum eng_state */
+	const char *collection;
+	bool has_locator;
+	uint64_t byte0, byte1;
+	uint32_t line0, line1;
+	const char *snippet;
+	const char *payload;
+	uint32_t payload_n;
+	const void *vec; /* when asked with_vectors */
+	uint32_t vec_bytes;
+};
+struct eng_coll_info {
+	char name[CONF_COLLECTION_NAME_MAX + 1];
+	uint32_t dim, uid, gid, mode, M, ef_construction, ef;
+	uint8_t metric, dtype;
+	uint64_t points, linked, tail, dead;
+	const char *index; /* "flat", "hnsw" */
+	uint64_t index_bytes;
+};
+struct eng_job {
+	/* in: zero the struct, then set what the verb needs; all pointers borrowed until done */
+	enum eng_verb verb;
+	struct eng_caller who;
+	struct arena *arena; /* results live here; the job's owner keeps it until it has read them */
+	const char *coll;    /* NULL: default (search by text: "text") */
+	struct obj_key key;  /* the file by key: from fs/, or len 0 and path */
+	int fd;              /* open (O_PATH will do) fd of that file so its path can be found, or -1; borrowed until eng_submit RETURNS
+	                        (the engine dups it when it parks) */
+	const char *path;    /* or the file by path relative to the root */
+	bool is_free_point;
+	uint64_t free_id;
+	const void *vec;
+	uint32_t vec_bytes;
+	const char *payload;
+	uint32_t payload_n;
+	bool want_durable, rescan, exact, wait, stale, with_vectors, with_payload, with_snippet, group_chunk, inline_ok;
+	const char *text; /* search by words */
+	uint32_t text_n;
+	enum eng_mode mode;
+	const char *like; /* path: search near that file's vector, which is left out itself */
+	bool by_like_key; /* like by job->key/fd instead */
+	const char *scope; /* subtree relative to the root, NULL: all */
+	uint32_t k, ef;    /* 0: defaults */
+	float min_score;
+	bool has_min_score;
+	struct eng_coll_info coll_new; /* EV_coll_create: name dim metric dtype M … (0: defaults) */
+	const struct eng_point *points;
+	uint32_t point_n;
+	uint64_t cursor;
+	_Atomic int cancel; /* set by anyone: FUSE_INTERRUPT */
+	void (*done)(struct eng_job *j); /* called once if eng_submit returned ENG_PARKED; on an engine thread (128 KiB of stack) */
+	void *u;
+	/* out */
+	int rc;               /* 0 or < 0 */
+	struct vx_errinfo err; /* detail when rc < 0 */
+	uint64_t generation, pending, took_ns, distances;
+	bool complete, used_exact;
+	struct eng_hit *res;
+	uint32_t res_n;
+	const void *ret_vec;
+	uint32_t ret_vec_bytes, ret_dim;
+	uint8_t ret_state;
+	uint8_t ret_hash[16];
+	bool ret_hashed;
+	uint32_t ret_chunks;
+	const char *ret_payload;
+	uint32_t ret_payload_n;
+	struct eng_coll_info *colls;
+	uint32_t coll_n;
+	struct eng_point *out_points;
+	uint32_t out_point_n;
+	const char *out_text;
+	uint32_t out_text_n;
+	/* the engine's own while it has the job */
+	struct {
+		struct wq_item item;
+		int stage;
+		void *p[12];
+		uint64_t n[8];
+	} priv;
+};
+enum { ENG_DONE = 1, ENG_PARKED = 0 };
+/* eng_submit - ENG_DONE: j->rc and the results are there, done() is not called; ENG_PARKED: done() will be. Only inline_ok jobs may
+ * be answered on the calling thread by work beyond a table look-up (a search of <= CONF_INLINE_DISTANCES on resident pages). */
+int eng_submit(struct engine *e, struct eng_job *j);
+/* eng_run - for threads that may wait (cli, tests): submit and wait. Return j->rc. */
+int eng_run(struct engine *e, struct eng_job *j);

@@ -1,0 +1,90 @@
+/* index.h - nearest-neighbour search over the rows of one collection.
+ *
+ * Two ways to an answer: flat_search scans exactly; struct index is an HNSW graph over the same rows.  Rows are u32 numbers of a
+ * struct vec_rows, owned by the store; the index keeps only links and codes.  One writer (the index thread, or several during a
+ * parallel build) links rows; readers take no lock and may run at any time.  Who is live is the caller's bitset: an unset row is
+ * walked through but never returned.  All work areas come from pools; a search allocates nothing. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/err.h"
+#include "base/os.h"
+#include "simd/rows.h"
+
+enum index_codes { INDEX_CODES_AUTO, INDEX_CODES_F32, INDEX_CODES_SQ8, INDEX_CODES_BF16 };
+
+struct index_cfg {
+	uint32_t M;               /* links a node, upper levels; level 0 has 2M. 2..64, 0: 16 */
+	uint32_t ef_construction; /* 0: 200 */
+	uint32_t threads;         /* search work areas: most searches at once. 0: 8 */
+	uint64_t seed;            /* of the level draw; 0: fixed default */
+	uint8_t codes;            /* enum index_codes */
+};
+struct index_hit {
+	uint32_t row;
+	float distance; /* the metric's unit: l2 squared, cosine 1-cos, dot -dot, l1 sum, hamming bits; ascending is better */
+};
+struct index_query {
+	const void *q;                 /* the query in the collection's dtype (f32[dim] for f32), not normalised; borrowed */
+	uint32_t k, ef;                /* ef < k is raised to k; ef 0: default */
+	const struct row_bits *live;   /* rows that may be returned; required */
+	const struct row_bits *filter; /* further restriction, or NULL */
+	const uint32_t *extra;         /* rows not linked yet, scanned exactly and merged (the tail); may be NULL */
+	uint32_t extra_n;
+	const _Atomic int *cancel;     /* polled; nonzero ends with -VX_ERR_cancelled; may be NULL */
+	/* out */
+	uint64_t distances, hops;      /* counted for this query */
+	bool exact;                    /* the answer was found by exact scan */
+};
+struct index;
+
+/* index_new - an empty graph over @rows (borrowed for the index's life). */
+int index_new(const struct vec_rows *rows, const struct index_cfg *cfg, struct index **ret);
+void index_free(struct index *ix); /* takes NULL */
+
+/* index_insert - link a row whose vector is readable in rows. Writer. O(log n) distances. 0, or < 0 and nothing changed.
+ * Inserting a linked row again is index_update. */
+int index_insert(struct index *ix, uint32_t row);
+/* index_delete - unlink a row and repair its neighbours; the row may then be reused after index_insert. Writer. 0; -ENOENT. */
+int index_delete(struct index *ix, uint32_t row);
+int index_update(struct index *ix, uint32_t row);
+/* index_build - link rows[0..n) with @threads threads (1..64). Stops early, cleanly, when *stop becomes nonzero (NULL: never). */
+int index_build(struct index *ix, const uint32_t *rows, uint32_t n, uint32_t threads, const _Atomic int *stop);
+bool index_linked(const struct index *ix, uint32_t row);
+uint32_t index_count(const struct index *ix); /* linked rows */
+
+/* index_search - k nearest among live (∩ filter) rows ∪ extra, best first; always k when k exist (may turn to exact scan when few
+ * rows pass). Ties by row number.  @ret hit[k].  Return hits written or < 0. No allocation; frame budget 4096 B in all. */
+int index_search(struct index *ix, struct index_query *q, struct index_hit *ret);
+/* flat_search - the same answer by exact scan of rows [0, rows->n); the oracle. Needs no index. Work memory: k hits. */
+int flat_search(const struct vec_rows *rows, struct index_query *q, struct index_hit *ret);
+/* flat_distance - the metric's distance of two vectors in the rows' dtype; the reference. */
+float flat_distance(const struct vec_rows *rows, const void *a, const void *b);
+/* index_score - higher is better, from a distance: cosine 1-d; dot -d; l2 1/(1+d); l1 1/(1+d); hamming 1-d/bits. */
+float index_score(uint8_t metric, uint32_t dim, float distance);
+
+/* index_publish - write the graph as an immutable file `name` in dirfd: temporary file, fsync, rename, fsync of the directory.
+ * CRC a 4 KiB page; the header records dim, metric, M, count, entry, @generation. Runs beside searches; not beside writers. */
+int index_publish(struct index *ix, struct os *os, int dirfd, const char *name, uint64_t generation);
+/* index_open - map a published graph; each page's CRC is checked at its first touch. Serves searches at once; the first
+ * insert copies it into memory. -VX_ERR_graph_corrupt, -VX_ERR_graph_version. */
+int index_open(const struct vec_rows *rows, const struct index_cfg *cfg, struct os *os, int dirfd, const char *name,
+	uint64_t *ret_generation, struct index **ret);
+/* index_resident - make a mapped graph writable (copies). Writer. */
+int index_resident(struct index *ix);
+/* index_failed - a page of the mapped graph was found damaged: the caller answers exactly and rebuilds. */
+bool index_failed(const struct index *ix);
+
+struct index_report {
+	uint64_t nodes, links, unreachable, one_way, out_of_bounds, bad_level, self_links, duplicate_links;
+};
+/* index_check - verify the raw graph: levels, bounds, reciprocity (one_way is a finding only above level-0 degree overflow),
+ * reachability of every node from the entry point. Not beside writers. 0, or -VX_ERR_graph_corrupt with the report filled. */
+int index_check(struct index *ix, struct index_report *ret);
+struct index_stats {
+	uint32_t nodes, max_level, entry, M, ef_construction;
+	uint64_t bytes, mapped_bytes;
+	uint8_t codes;
+	bool mapped;
+};
+void index_stats(const struct index *ix, struct index_stats *ret);

@@ -1,0 +1,189 @@
+/* store.h - VectorStorageManager: the truth about vectors, on disk.
+ *
+ * A store is a directory: catalog.db (SQLite, WAL, synchronous FULL), cN/vS.vec (slots of collection N, segment S), cN/gG.hnsw
+ * (published graphs, written by index/, recorded here), LOCK.  One store thread owns every write.  A change is a struct store_op:
+ *
+ *     submit -> [store thread] applied: slots pwritten, SQL executed in the open transaction -> visible()
+ *            -> fdatasync(slot files) -> COMMIT -> generation + 1 -> durable()
+ *
+ * Ops are applied in the order submitted.  A group commits when an op that wants durability has been applied and the queue is
+ * empty, when the group is old (1 s) or large.  A failed write, sync or COMMIT poisons the store: every op of the group and all
+ * later ones get durable(rc < 0), reads go on.  (ENOSPC before COMMIT rolls the group back without poisoning.)
+ * Two reader threads run FTS and point look-ups on read-only connections with a deadline.  FUSE threads call only the functions
+ * marked [any]; they do no I/O and no SQL. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/err.h"
+#include "base/objkey.h"
+#include "base/os.h"
+#include "base/wq.h"
+#include "simd/rows.h"
+
+#define STORE_OID_ROOT 1u /* the mount's root directory */
+#define STORE_CID_DEFAULT 1u
+#define STORE_CID_TEXT 2u
+
+struct stamp { /* what a file was when its vector or text was made */
+	uint64_t size;
+	int64_t mtime_ns, ctime_ns;
+	uint8_t hash[16];
+	uint8_t hashed; /* hash is known */
+};
+enum store_obj_kind { STORE_OBJ_dir, STORE_OBJ_file };
+enum store_text_state { STORE_TEXT_none, STORE_TEXT_done, STORE_TEXT_not_text, STORE_TEXT_error };
+
+struct store_coll {
+	uint32_t cid;
+	char name[CONF_COLLECTION_NAME_MAX + 1];
+	uint32_t dim; /* 0: bound by the first vector */
+	uint8_t metric, dtype;
+	uint32_t M, ef_construction, ef;
+	uint32_t uid, gid, mode;
+};
+
+enum store_op_kind {
+	SOP_barrier,     /* nothing but its callbacks */
+	SOP_coll_create, /* coll */
+	SOP_coll_dim,    /* cid, coll.dim: bind (or 0: unbind) */
+	SOP_coll_drop,   /* cid: rows, slot files, graphs go */
+	SOP_obj_put,     /* oid, key, obj_kind */
+	SOP_obj_del,     /* oid: links, text, payload go; its vectors become dead */
+	SOP_link_put,    /* oid, parent, name */
+	SOP_link_del,    /* oid, parent, name */
+	SOP_vec_put,     /* cid, oid or free_id, vec, vec_bytes, stamp; old_row (or UINT32_MAX) becomes dead; ret_row */
+	SOP_vec_del,     /* cid, old_row becomes dead */
+	SOP_vec_stamp,   /* cid, old_row, stamp */
+	SOP_row_free,    /* cid, old_row: dead row is in no graph and no reader: may be reused */
+	SOP_payload_put, /* oid, or cid + free_id; data, data_n = JSON; data_n 0 removes */
+	SOP_text_chunks, /* oid, text_ver, chunk[chunk_n] */
+	SOP_text_done,   /* oid, text_ver, stamp, text_state, error: older versions' chunks go; this one is searched */
+	SOP_text_stamp,  /* oid, stamp */
+	SOP_graph_put,   /* cid, graph_gen, name: a published graph; older ones but one are dropped */
+	SOP_meta_put,    /* name, data */
+};
+struct store_chunk {
+	uint32_t ord;
+	uint64_t byte0, byte1; /* in the file, [byte0, byte1) */
+	uint32_t line0, line1; /* 1-based, inclusive */
+	const char *text;
+	uint32_t text_n;
+};
+struct store_op {
+	struct wq_item item;
+	enum store_op_kind kind;
+	bool want_durable;
+	uint32_t cid, old_row;
+	uint64_t oid, parent, free_id;
+	bool is_free_point;
+	uint8_t obj_kind, text_state;
+	int32_t error;
+	struct obj_key key;
+	char name[CONF_NAME_MAX + 1];
+	struct stamp stamp;
+	const void *vec; /* borrowed until visible() */
+	uint32_t vec_bytes;
+	const void *data; /* borrowed until visible() */
+	uint32_t data_n;
+	uint64_t text_ver, graph_gen;
+	const struct store_chunk *chunk; /* borrowed until visible() */
+	uint32_t chunk_n;
+	const struct store_coll *coll; /* borrowed until visible() */
+	/* out */
+	uint32_t ret_row;
+	uint32_t ret_cid;
+	uint64_t ret_generation; /* set before durable() */
+	/* both on the store thread, in order, each exactly once; may be NULL. After durable() the store never touches the op. */
+	void (*visible)(struct store_op *op, int rc);
+	void (*durable)(struct store_op *op, int rc);
+	void *u;
+};
+
+struct store_cfg {
+	struct os *os;
+	int root_fd;           /* DIR; borrowed for the store's life */
+	const char *store_dir; /* NULL: ".vexfs" inside DIR; else a path */
+	bool read_only;
+	uint32_t commit_ms;    /* age at which a group commits by itself; 0: 1000 */
+	uint32_t commit_ops;   /* size at which it does; 0: 4096 */
+};
+struct store;
+
+/* store_open - open or create; takes LOCK; upgrades older formats after keeping a copy of the catalog; starts the store thread
+ * and two readers. Blocks: call it on an opening thread. -VX_ERR_store_locked (detail: pid), -VX_ERR_store_newer,
+ * -VX_ERR_store_format, -VX_ERR_store_corrupt, -errno. */
+int store_open(const struct store_cfg *cfg, struct store **ret, struct vx_errinfo *reterr);
+/* store_close - stop taking ops, commit what is queued, checkpoint, unlock. Takes NULL. */
+void store_close(struct store *st);
+
+/* store_load - everything the engine keeps in memory, on the opening thread, before any op. A callback < 0 stops it. Rows whose
+ * own CRC fails are skipped, counted and reported by damaged(). */
+struct store_load_cb {
+	int (*coll)(void *u, const struct store_coll *c);
+	int (*obj)(void *u, uint64_t oid, const struct obj_key *key, uint8_t kind, uint8_t text_state, int32_t text_error,
+		const struct stamp *text_stamp, bool has_payload);
+	int (*link)(void *u, uint64_t oid, uint64_t parent, const char *name);
+	int (*vec)(void *u, uint32_t cid, uint32_t row, uint64_t generation, bool dead, bool is_free_point, uint64_t oid_or_id,
+		const struct stamp *stamp);
+	int (*graph)(void *u, uint32_t cid, uint64_t graph_gen, const char *name); /* newest first */
+	void (*damaged)(void *u, const char *table, uint64_t rowid);
+};
+int store_load(struct store *st, const struct store_load_cb *cb, void *u);
+
+void store_submit(struct store *st, struct store_op *op);           /* [any] never blocks, never fails: failure comes by callback */
+uint64_t store_generation(const struct store *st);                  /* [any] newest commit */
+int store_health(const struct store *st);                           /* [any] 0, -VX_ERR_store_poisoned, -VX_ERR_store_full, … */
+const struct vec_rows *store_rows(const struct store *st, uint32_t cid); /* [any] stable until the collection is dropped; NULL */
+int store_coll_dirfd(const struct store *st, uint32_t cid);         /* cN/, for index_publish/index_open; borrowed */
+uint64_t store_queue_len(const struct store *st);                   /* [any] ops submitted and not yet durable */
+/* store_row_ok - check the slot's CRC (vector bytes and vid); false: damaged, do not serve it. [any] page faults only */
+bool store_row_ok(const struct store *st, uint32_t cid, uint32_t row);
+
+enum store_read_kind {
+	SRD_fts,     /* text, limit -> hits by rank */
+	SRD_payload, /* oid, or cid + free_id -> data (JSON), data_n */
+	SRD_chunk,   /* oid, ord -> hits[0] with its text as snippet */
+	SRD_free_ids /* cid: is there a row of free_id -> ret_row (UINT32_MAX: none) */
+};
+struct store_fts_hit {
+	uint64_t oid;
+	uint32_t ord;
+	float score; /* in (0, 1), higher is better */
+	uint64_t byte0, byte1;
+	uint32_t line0, line1;
+	const char *snippet; /* in the arena; may be NULL */
+};
+struct store_read {
+	struct wq_item item;
+	enum store_read_kind kind;
+	struct arena *arena;     /* results live here */
+	const char *text;        /* user's words, any bytes; borrowed until done */
+	uint32_t text_n, limit, offset;
+	bool want_snippet;
+	uint64_t oid, free_id;
+	uint32_t cid, ord;
+	bool is_free_point;
+	const _Atomic int *cancel;
+	/* out */
+	struct store_fts_hit *hits;
+	uint32_t hit_n;
+	const char *data;
+	uint32_t data_n, ret_row;
+	int rc;
+	void (*done)(struct store_read *rd); /* on a reader thread */
+	void *u;
+};
+int store_read(struct store *st, struct store_read *rd); /* [any] 0 queued; -VX_ERR_queue_full, -VX_ERR_shutting_down */
+
+struct store_stats {
+	uint64_t generation, commits, flushes, ops, bytes_slots, disk_bytes, objects, vectors, dead_rows, chunks;
+};
+void store_stats(struct store *st, struct store_stats *ret); /* [any] counters only */
+
+/* store_verify - check a store that nobody has open: catalog integrity, row CRCs, slot CRCs, catalog against slots and full text.
+ * Each finding is told by say(); @repair rebuilds what is derived and drops what is lost, naming it. Return: findings left, < 0. */
+struct store_verify_report {
+	uint64_t objects, links, vectors, slots_checked, chunks, findings, repaired, lost;
+};
+int store_verify(const struct store_cfg *cfg, bool repair, void (*say)(void *u, const char *line), void *u,
+	struct store_verify_report *ret);
