@@ -38,7 +38,7 @@ struct pool {
 	enum mem_tag tag;
 	size_t obj_bytes;
 	uint32_t limit, made, out, out_high;
-	uint64_t gets, misses;
+	uint64_t gets, misses; /* misses: gets that needed a new slab or were refused */
 	void *free_list;
 	void *slabs;
 };
@@ -55,6 +55,8 @@ struct arena {
 };
 void arena_init(struct arena *a, enum mem_tag tag, size_t limit);
 void *arena_alloc(struct arena *a, size_t n);  /* 16-aligned, not zeroed; NULL at the limit */
+/* grows the newest object from `old` to n bytes in place; false: it can't be done, nothing changed */
+bool arena_extend(struct arena *a, void *p, size_t old, size_t n);
 void *arena_zalloc(struct arena *a, size_t n);
 char *arena_strndup(struct arena *a, const char *s, size_t n);
 void arena_reset(struct arena *a);             /* keeps the first block */

@@ -17,13 +17,17 @@
 struct thread {
 	char name[THREAD_NAME_MAX];
 	pthread_t id;
-	uint8_t *map;         /* guard page first, then the stack */
+	uint8_t *map;         /* guard, signal stack, guard, stack (its low end is `low`) */
 	size_t map_bytes, stack_bytes;
+	uint8_t *low;         /* lowest byte of the stack; the page below is the guard */
+	size_t painted_bytes; /* of the stack's top; below it untouched pages read as zero */
 	void (*fn)(void *);
 	void *arg;
 	bool started;
 	bool idle_class;      /* run under SCHED_IDLE */
 	struct thread *next;  /* registry */
+	struct stack_mark *running;              /* innermost bracket; the thread's own */
+	uint32_t brackets, warm;                 /* count of brackets; the next `warm` of them are sampled */
 	_Atomic uint32_t op_high[STACK_OPS_MAX]; /* bytes below the bracket, by operation */
 	_Atomic uint32_t op_seen[STACK_OPS_MAX];
 };
@@ -39,9 +43,14 @@ void thread_each(void (*fn)(struct thread *t, void *u), void *u);
 /* brackets; ids from perf.h. begin returns a token for end. On threads not ours both do nothing. */
 struct stack_mark {
 	uint8_t *base;
+	struct stack_mark *outer; /* brackets nest; an inner one is measured by itself */
+	uint8_t *low;             /* painted from here up; NULL: not sampled */
 	bool sampled;
 };
+/* Without knowing the operation, a request is sampled when one of the last 64 on this thread was of an operation seen fewer than 64
+ * times, and every 64th.  With it (stack_op_begin_op), the operation's own count decides. */
 void stack_op_begin(struct stack_mark *m);
+void stack_op_begin_op(struct stack_mark *m, unsigned op);
 void stack_op_end(struct stack_mark *m, unsigned op); /* the op may be known only now; records into thread_self()->op_high */
 size_t stack_used_below(const struct stack_mark *m);  /* bytes between the bracket and this frame */
 size_t stack_left(void);                              /* bytes from this frame down to the guard; SIZE_MAX on foreign threads */

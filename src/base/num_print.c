@@ -1,0 +1,191 @@
+/* num_print.c - numbers to text: the shortest decimal that reads back the same, by integers alone.
+ *
+ * The value is scaled to 17 digits (num_scale: its error is far below the last of them), and one digit after another is rounded away as long
+ * as what is left reads back the same.  17 digits always do, since a double's spacing is coarser; a float takes 9, so it starts there.
+ * Where a decimal one digit shorter lies inside the rounding interval but is not the nearest of its length, it is not found: that can be
+ * only at powers of two, and the text is right all the same.
+ *
+ * Fixed decimals (sb_fixed) are exact: the binary value times 10^d fits 128 bits, and half goes to even as printf's does. */
+#include "base/num.h"
+#include "base/sbuf.h"
+
+#include <string.h>
+
+typedef unsigned __int128 u128;
+
+static const uint64_t p10[] = {1u, 10u, 100u, 1000u, 10000u, 100000u, 1000000u, 10000000u, 100000000u, 1000000000u,
+        10000000000u, 100000000000u, 1000000000000u, 10000000000000u, 100000000000000u, 1000000000000000u,
+        10000000000000000u, 100000000000000000u};
+
+char *num_dec_digits(char *end, uint64_t v)
+{
+	do
+		*--end = (char)('0' + v % 10);
+	while (v /= 10);
+	return end;
+}
+
+static uint64_t bits_of(double v)
+{
+	uint64_t b;
+	memcpy(&b, &v, 8);
+	return b;
+}
+
+/* v = m * 2^e, v finite and > 0 */
+static uint64_t split(double v, int *ret_e)
+{
+	uint64_t b = bits_of(v), f = b & ((1ull << 52) - 1), ef = b >> 52;
+	*ret_e = ef ? (int)ef - 1075 : -1074;
+	return ef ? f | 1ull << 52 : f;
+}
+
+/* v as digits17 * 10^*ret_q with 10^16 <= digits17 < 10^17 */
+static uint64_t to_17(double v, int *ret_q)
+{
+	int e;
+	uint64_t m = split(v, &e);
+	int x = e + 63 - __builtin_clzll(m); /* floor(log2 v) */
+	int k = 16 - (int)(((int64_t)x * 78913) >> 18); /* 78913 / 2^18 is just below log10 2 */
+	for (;;) {
+		struct num_approx a = num_scale(m, k);
+		int s = -(a.e + e);
+		uint64_t d = (uint64_t)((a.h >> s) + (a.h >> (s - 1) & 1));
+		if (d >= p10[16] && d < p10[17]) {
+			*ret_q = -k;
+			return d;
+		}
+		k += d < p10[16] ? 1 : -1;
+	}
+}
+
+static bool same(uint64_t w, int q, double v, bool f32)
+{
+	double r = num_from_dec(w, q);
+	if (!f32)
+		return r == v;
+	/* exactly between two floats: a reader that goes by a double and one that doesn't may differ; one more digit is safer */
+	if ((bits_of(r) & 0x1fffffff) == 0x10000000)
+		return false;
+	return (double)(float)r == v;
+}
+
+/* The fewest digits that read back as v: *ret_n of them in the return value, the last one of weight 10^*ret_q. */
+static uint64_t shortest(double v, bool f32, unsigned *ret_n, int *ret_q)
+{
+	int q17, q = 0;
+	uint64_t d17 = to_17(v, &q17), best = 0;
+	unsigned n = f32 ? 9 : 17, got = 0;
+	for (; n; n--) {
+		unsigned drop = 17 - n;
+		uint64_t d = drop ? (d17 + p10[drop] / 2) / p10[drop] : d17;
+		unsigned len = n;
+		int dq = q17 + (int)drop;
+		for (; d % 10 == 0; d /= 10, dq++) /* includes the carry to n + 1 digits */
+			len--;
+		if (d && len < n && len == 0)
+			len = 1; /* 99.6 -> 100 -> 1: the carry left one digit */
+		if (got && !same(d, dq, v, f32))
+			break;
+		best = d;
+		q = dq;
+		got = len;
+		n = len < n && len ? len : n; /* the digits between were zeros: the next try is one below */
+	}
+	char t[20];
+	*ret_n = (unsigned)(t + sizeof t - num_dec_digits(t + sizeof t, best));
+	*ret_q = q;
+	return best;
+}
+
+/* digits d (n of them) * 10^q, plain between 1e-7 and 1e21 as JavaScript writes it, else with an exponent */
+static void put_decimal(struct sbuf *b, uint64_t d, unsigned n, int q)
+{
+	char t[20], *p = num_dec_digits(t + sizeof t, d);
+	int e = q + (int)n - 1; /* exponent of the first digit */
+	if (e < -7 || e >= 21) {
+		sb_ch(b, *p);
+		if (n > 1) {
+			sb_ch(b, '.');
+			sb_bytes(b, p + 1, n - 1);
+		}
+		sb_ch(b, 'e');
+		sb_i64(b, e);
+	} else if (q >= 0) {
+		sb_bytes(b, p, n);
+		sb_bytes(b, "000000000000000000000", (size_t)q);
+	} else if (e >= 0) {
+		sb_bytes(b, p, (size_t)e + 1);
+		sb_ch(b, '.');
+		sb_bytes(b, p + e + 1, n - (size_t)e - 1);
+	} else {
+		sb_bytes(b, "0.000000", (size_t)(1 - e));
+		sb_bytes(b, p, n);
+	}
+}
+
+static void put_shortest(struct sbuf *b, double v, bool f32)
+{
+	uint64_t bits = bits_of(v);
+	unsigned n;
+	int q;
+	if ((bits >> 52 & 0x7ff) == 0x7ff) {
+		sb_bytes(b, "null", 4);
+		return;
+	}
+	if (bits >> 63) {
+		sb_ch(b, '-');
+		v = -v;
+	}
+	if (v == 0) {
+		sb_ch(b, '0');
+		return;
+	}
+	uint64_t d = shortest(v, f32, &n, &q);
+	put_decimal(b, d, n, q);
+}
+
+void sb_f32(struct sbuf *b, float v)
+{
+	put_shortest(b, (double)v, true);
+}
+
+void sb_f64(struct sbuf *b, double v)
+{
+	put_shortest(b, v, false);
+}
+
+void sb_fixed(struct sbuf *b, double v, unsigned decimals)
+{
+	uint64_t bits = bits_of(v);
+	int e;
+	decimals = decimals > 9 ? 9 : decimals;
+	if ((bits >> 52 & 0x7ff) == 0x7ff || v >= 9e15 || v <= -9e15) {
+		sb_f64(b, v);
+		return;
+	}
+	if (bits >> 63) {
+		sb_ch(b, '-');
+		v = -v;
+	}
+	uint64_t r = 0, whole = 0;
+	if (v > 0) {
+		u128 t = (u128)split(v, &e) * p10[decimals]; /* < 2^53 * 2^30 */
+		if (e >= 0) {
+			t <<= e; /* v < 9e15 < 2^53: e is 0 */
+		} else if (e > -127) {
+			u128 half = (u128)1 << (-e - 1), frac = t & ((half << 1) - 1);
+			t >>= -e;
+			t += frac > half || (frac == half && (t & 1));
+		} else {
+			t = 0;
+		}
+		whole = (uint64_t)(t / p10[decimals]);
+		r = (uint64_t)(t % p10[decimals]);
+	}
+	sb_u64(b, whole);
+	if (decimals) {
+		sb_ch(b, '.');
+		sb_pad_u64(b, r, decimals);
+	}
+}
