@@ -58,7 +58,7 @@ struct vexfs_hdr {       /* 24 bytes, first in every request and reply */
 #define VEXFS_F_WITH_VECTORS (1u << 5)
 #define VEXFS_F_WITH_PAYLOAD (1u << 6)
 #define VEXFS_F_TEXT         (1u << 7) /* SEARCH: data is UTF-8 text, not a vector */
-#define VEXFS_F_LIKE         (1u << 8) /* SEARCH: near the file the ioctl is on */
+#define VEXFS_F_LIKE         (1u << 8) /* SEARCH: near the file the ioctl is on, or the file whose path the data is */
 
 #define VEXFS_NAME_MAX 64u
 
@@ -112,7 +112,7 @@ struct vexfs_search { /* SEARCH: request, followed by data; the reply begins wit
 	uint64_t reserved[2];
 };
 
-struct vexfs_result { /* 56 bytes */
+struct vexfs_result { /* 48 bytes */
 	uint64_t id;      /* free point's id; the inode number of a file */
 	float score, distance;
 	uint32_t state;   /* enum vexfs_state */
@@ -155,6 +155,19 @@ struct vexfs_collection { /* COLLECTION_CREATE, _DROP, _INFO */
 	uint32_t uid, gid, mode, reserved0;            /* reply */
 	uint64_t points, linked, tail, dead;           /* reply */
 	uint64_t index_bytes, generation;              /* reply */
+	uint64_t reserved[2];
+};
+
+struct vexfs_flush { /* FLUSH: answered when everything acknowledged so far is on disk and searchable */
+	struct vexfs_hdr hdr;
+	uint64_t generation;        /* reply */
+	uint32_t pending, complete; /* reply */
+	uint64_t reserved[2];
+};
+struct vexfs_text { /* STATS: reply, followed by JSON */
+	struct vexfs_hdr hdr;
+	uint32_t text_off, text_bytes; /* reply */
+	uint64_t generation;           /* reply */
 	uint64_t reserved[2];
 };
 

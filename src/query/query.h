@@ -7,6 +7,7 @@
  *
  * Parsing and rendering are iterative, bounded and print nothing by libc: they run on FUSE threads and engine threads alike. */
 #pragma once
+#include <assert.h>
 #include "base/sbuf.h"
 #include "engine/engine.h"
 
@@ -18,7 +19,10 @@ struct vq {
 	uint32_t pretty;
 	void (*on_done)(struct vq *q); /* called once if vq_submit returned ENG_PARKED, on an engine thread */
 	void *u;
+	const struct verb *verb; /* what was asked; NULL until parsed */
 	uint32_t uapi_op;    /* binary: the verb's number, 0 for JSON */
+	uint64_t t0_ns;      /* when it was submitted */
+	char small[1536];     /* an error answer when the arena has no room for one */
 	struct wq_item item; /* for the front's own lists */
 };
 /* vq_new - from a pool; at most 256 at once: NULL beyond. vq_free takes NULL; resets everything. */
@@ -35,17 +39,49 @@ int vq_submit(struct vq *q);
 /* vq_render - the answer (or the error) as JSON, or as the binary reply when the request was binary, into q->out. Never fails: what
  * can't be rendered becomes an error answer. */
 void vq_render(struct vq *q);
+/* vq_verb - for fronts that fill the job by hand: the verb it is counted as and checked by. */
+void vq_verb(struct vq *q, const char *name);
+/* vq_refuse - make the answer an error without asking the engine; vq_render then renders it. Return rc. */
+int vq_refuse(struct vq *q, int rc, const char *detail);
+/* vq_path - bring a path of a request into the one form the engine knows: relative to the root, no ".", "..", "//" or trailing
+ * "/", "" for the root. In place. 0; -VX_ERR_path_outside (absolute, "..", empty component names that leave the mount). */
+int vq_path(char *p, size_t n);
+/* vq_coll_name_ok - [A-Za-z0-9_-]{1,64} */
+bool vq_coll_name_ok(const char *s, size_t n);
+struct js;
+/* vq_filter_value - the value of the key "filter" in a request. 0 or < 0 with the position in the js's errinfo. */
+int vq_filter_value(struct vq *q, struct js *js);
+const char *vq_state_name(uint8_t state);   /* enum eng_state */
+const char *vq_metric_name(uint8_t metric); /* enum vx_metric: "cosine" */
+const char *vq_dtype_name(uint8_t dtype);
+int vq_metric_by_name(const char *s, size_t n); /* < 0: none */
+int vq_dtype_by_name(const char *s, size_t n);
+void vq_render_binary(struct vq *q); /* vq_render's half for binary requests (binary.c) */
 /* vq_error_json - {"error":{"code":…,"message":…,"position":…}} of rc into b. */
 void vq_error_json(struct sbuf *b, const struct vx_errinfo *err);
 
 /* payload must be one JSON object of <= 64 KiB, depth <= 16. 0, -VX_ERR_payload_syntax, -VX_ERR_payload_too_big */
 int vq_payload_check(const char *p, size_t n);
 
+/* every key any verb takes; a verb's set is a mask of them. @N is the name in JSON */
+#define VQ_KEYS(X) \
+	X(verb) X(collection) X(vector) X(text) X(like) X(k) X(ef) X(exact) X(filter) X(scope) X(mode) X(wait) X(stale) \
+	X(with_vectors) X(with_payload) X(snippet) X(group) X(min_score) X(id) X(path) X(payload) X(points) X(name) \
+	X(dim) X(metric) X(dtype) X(M) X(ef_construction) X(cursor) X(limit) X(rescan) X(durable)
+enum vq_key {
+#define X(n) VQK_##n,
+	VQ_KEYS(X)
+#undef X
+		VQK_N
+};
+static_assert(VQK_N <= 64, "a verb's keys are one u64");
 struct verb {
 	const char *name;      /* JSON "verb" */
 	uint32_t uapi;         /* VEXFS_OP_* or 0 */
 	uint8_t ev;            /* enum eng_verb */
 	bool owner_only, mutates;
+	uint8_t perf;          /* enum perf_op it is counted under */
+	uint64_t keys;         /* bit 1 << enum vq_key */
 };
 const struct verb *verb_by_name(const char *name, size_t n);
 const struct verb *verb_by_uapi(uint32_t op);
