@@ -40,8 +40,9 @@ static uint64_t split(double v, int *ret_e)
 	return ef ? f | 1ull << 52 : f;
 }
 
-/* v as digits17 * 10^*ret_q with 10^16 <= digits17 < 10^17 */
-static uint64_t to_17(double v, int *ret_q)
+/* v as digits17 * 10^*ret_q with 10^16 <= digits17 < 10^17; *ret_rest: sign of what rounding to 17 digits left out, so that a later
+ * rounding at a 5 knows on which side of it the value lies */
+static uint64_t to_17(double v, int *ret_q, int *ret_rest)
 {
 	int e;
 	uint64_t m = split(v, &e);
@@ -50,13 +51,25 @@ static uint64_t to_17(double v, int *ret_q)
 	for (;;) {
 		struct num_approx a = num_scale(m, k);
 		int s = -(a.e + e);
-		uint64_t d = (uint64_t)((a.h >> s) + (a.h >> (s - 1) & 1));
+		u128 frac = a.h & (((u128)1 << s) - 1);
+		bool up = a.h >> (s - 1) & 1;
+		uint64_t d = (uint64_t)(a.h >> s) + up;
 		if (d >= p10[16] && d < p10[17]) {
 			*ret_q = -k;
+			*ret_rest = up ? -1 : frac > a.err ? 1 : 0;
 			return d;
 		}
 		k += d < p10[16] ? 1 : -1;
 	}
+}
+
+/* d without its last `drop` digits, rounded to nearest, a tie by `rest` and then to even */
+static uint64_t round_off(uint64_t d, unsigned drop, int rest)
+{
+	uint64_t r = d / p10[drop], low = d % p10[drop], half = p10[drop] / 2;
+	if (!drop)
+		return d;
+	return r + (low > half || (low == half && (rest > 0 || (!rest && (r & 1)))));
 }
 
 static bool same(uint64_t w, int q, double v, bool f32)
@@ -70,31 +83,31 @@ static bool same(uint64_t w, int q, double v, bool f32)
 	return (double)(float)r == v;
 }
 
-/* The fewest digits that read back as v: *ret_n of them in the return value, the last one of weight 10^*ret_q. */
+static unsigned digits_of(uint64_t v)
+{
+	unsigned n = 1;
+	while (n < 18 && v >= p10[n])
+		n++;
+	return n;
+}
+
+/* The fewest digits that read back as v: returned, *ret_n of them, the last one of weight 10^*ret_q. */
 static uint64_t shortest(double v, bool f32, unsigned *ret_n, int *ret_q)
 {
-	int q17, q = 0;
-	uint64_t d17 = to_17(v, &q17), best = 0;
-	unsigned n = f32 ? 9 : 17, got = 0;
-	for (; n; n--) {
-		unsigned drop = 17 - n;
-		uint64_t d = drop ? (d17 + p10[drop] / 2) / p10[drop] : d17;
-		unsigned len = n;
-		int dq = q17 + (int)drop;
-		for (; d % 10 == 0; d /= 10, dq++) /* includes the carry to n + 1 digits */
-			len--;
-		if (d && len < n && len == 0)
-			len = 1; /* 99.6 -> 100 -> 1: the carry left one digit */
-		if (got && !same(d, dq, v, f32))
-			break;
+	int q17, rest;
+	uint64_t d17 = to_17(v, &q17, &rest), best = 0;
+	for (unsigned n = f32 ? 9 : 17; n;) {
+		uint64_t d = round_off(d17, 17 - n, rest);
+		int q = q17 + 17 - (int)n;
+		for (; d % 10 == 0; d /= 10)
+			q++;
+		if (best && !same(d, q, v, f32))
+			break; /* the longest needs no proof */
 		best = d;
-		q = dq;
-		got = len;
-		n = len < n && len ? len : n; /* the digits between were zeros: the next try is one below */
+		*ret_q = q;
+		*ret_n = digits_of(d);
+		n = *ret_n - 1;
 	}
-	char t[20];
-	*ret_n = (unsigned)(t + sizeof t - num_dec_digits(t + sizeof t, best));
-	*ret_q = q;
 	return best;
 }
 
