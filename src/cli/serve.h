@@ -1,0 +1,21 @@
+/* serve.h - the life of a mount's process. */
+#pragma once
+#include "engine/engine.h"
+
+#define SERVE_STORE_VERSION 1u /* newest store format this build reads */
+
+struct serve_cfg {
+	const char *dir, *mnt, *store; /* absolute; store NULL: DIR/.vexfs */
+	const char *transport, *mount_opts;
+	enum eng_components components;
+	uint64_t mem_limit;
+	bool foreground, allow_other, read_only;
+};
+/* what the child tells its parent, once, through the pipe */
+struct serve_word {
+	int ok;
+	char text[300]; /* ok 0: the sentence */
+};
+/* serve_run - mount, serve until unmounted or told to stop, clean up. @word_fd: the pipe to the parent, -1 in the foreground.
+ * Return: the exit status. */
+int serve_run(const struct serve_cfg *c, int word_fd);
