@@ -93,6 +93,7 @@ struct store_op {
 	uint32_t ret_row;
 	uint32_t ret_cid;
 	uint64_t ret_generation; /* set before durable() */
+	int ret_rc;              /* what visible() was told */
 	/* both on the store thread, in order, each exactly once; may be NULL. After durable() the store never touches the op. */
 	void (*visible)(struct store_op *op, int rc);
 	void (*durable)(struct store_op *op, int rc);
@@ -133,9 +134,18 @@ int store_load(struct store *st, const struct store_load_cb *cb, void *u);
 void store_submit(struct store *st, struct store_op *op);           /* [any] never blocks, never fails: failure comes by callback */
 uint64_t store_generation(const struct store *st);                  /* [any] newest commit */
 int store_health(const struct store *st);                           /* [any] 0, -VX_ERR_store_poisoned, -VX_ERR_store_full, … */
-const struct vec_rows *store_rows(const struct store *st, uint32_t cid); /* [any] stable until the collection is dropped; NULL */
+const struct vec_rows *store_rows(const struct store *st, uint32_t cid); /* [any] NULL: none */
+/* ^ stable until the collection is dropped, or unbound or bound by SOP_coll_dim: fetch it again after that op's visible() (bind)
+ * or durable() (unbind).  The old view stays readable (as empty or as it was) until the second store_reclaim after that. */
 int store_coll_dirfd(const struct store *st, uint32_t cid);         /* cN/, for index_publish/index_open; borrowed */
 uint64_t store_queue_len(const struct store *st);                   /* [any] ops submitted and not yet durable */
+/* store_reclaim - tell that whatever was fetched from store_rows, rows_slot or store_coll_dirfd before the PREVIOUS call of this
+ * function is in nobody's hands any more: what was retired before that call (outgrown maps, dropped collections) is freed by the
+ * store thread.  Never calling it is safe: all goes at store_close. [any] */
+void store_reclaim(struct store *st);
+/* store_meta_get - what SOP_meta_put stored, as of the last commit before store_load; on the opening thread, before any op.
+ * Return 0; -ENOENT; -ERANGE (ret_n: bytes needed). */
+int store_meta_get(struct store *st, const char *name, void *buf, uint32_t cap, uint32_t *ret_n);
 /* store_row_ok - check the slot's CRC (vector bytes and vid); false: damaged, do not serve it. [any] page faults only */
 bool store_row_ok(const struct store *st, uint32_t cid, uint32_t row);
 
@@ -169,10 +179,11 @@ struct store_read {
 	uint32_t hit_n;
 	const char *data;
 	uint32_t data_n, ret_row;
-	int rc;
+	int rc; /* hits may be 0 with rc 0; -ENOENT: no such payload, chunk; -VX_ERR_deadline, _cancelled, _query_syntax, _arena_full */
 	void (*done)(struct store_read *rd); /* on a reader thread */
 	void *u;
 };
+/* store_read - reads see committed state only: what must be read back at once is answered at durable(), not at visible(). */
 int store_read(struct store *st, struct store_read *rd); /* [any] 0 queued; -VX_ERR_queue_full, -VX_ERR_shutting_down */
 
 struct store_stats {

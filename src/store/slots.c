@@ -1,0 +1,415 @@
+/* slots.c - the vectors themselves: files of fixed slots, written by pwrite, read through maps that never move under a reader.
+ *
+ * Segment s of collection N is file cN/vS.vec: a header of 4,096 bytes, then slots {vector, u64 vid, u32 crc32c} on 64-byte
+ * boundaries.  A segment's file starts small and doubles up to the segment's size (rows.h), so a store of ten vectors is small.
+ * When a file grows, a larger map of it is made and published in rows->base[s]; the old one stays until store_reclaim says that no
+ * reader can hold it: both show the same pages, so a row's bytes are the same through either.  The sum of all old maps of a file is
+ * below its size.  A row is published (rows->n) after its pwrite; reading through a shared map sees what pwrite wrote.
+ *
+ * The vid is drawn for every write.  It ties a slot to its catalog row: a slot that holds another write than the one that was
+ * committed (a lost flush, a stale copy of the file) has a good CRC and a wrong vid. */
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+#include "base/log.h"
+#include "base/perf.h"
+#include "base/sbuf.h"
+#include "store/store_int.h"
+
+uint32_t slots_vec_room(uint32_t dim, uint8_t dtype)
+{
+	return (rows_vec_bytes(dim, dtype) + 7u) & ~7u;
+}
+
+uint32_t slots_stride(uint32_t dim, uint8_t dtype)
+{
+	return (slots_vec_room(dim, dtype) + 12u + SLOTS_ALIGN - 1) & ~(SLOTS_ALIGN - 1);
+}
+
+void slots_header(uint8_t *h, const struct store_coll *c, uint32_t seg)
+{
+	memset(h, 0, 64);
+	memcpy(h, SLOTS_MAGIC, 8);
+	le32_put(h + 8, SLOTS_VERSION);
+	le32_put(h + 12, SLOTS_HEADER);
+	le32_put(h + 16, c->cid);
+	le32_put(h + 20, seg);
+	le32_put(h + 24, c->dim);
+	h[28] = c->dtype;
+	le32_put(h + 32, slots_stride(c->dim, c->dtype));
+	le32_put(h + 60, crc32c(0, h, 60));
+}
+
+int slots_header_check(const uint8_t *h, const struct store_coll *c, uint32_t seg)
+{
+	uint8_t want[64];
+	slots_header(want, c, seg);
+	return memcmp(h, want, sizeof want) ? -VX_ERR_store_format : 0;
+}
+
+bool slot_check(const uint8_t *slot, uint32_t dim, uint8_t dtype, uint64_t *ret_vid)
+{
+	uint32_t room = slots_vec_room(dim, dtype);
+	uint64_t vid = le64_get(slot + room);
+	if (ret_vid)
+		*ret_vid = vid;
+	return vid && crc32c(0, slot, room + 8u) == le32_get(slot + room + 8u);
+}
+
+static void name_num(char *ret, const char *before, uint32_t n, const char *after)
+{
+	struct sbuf b;
+	sbuf_fixed(&b, ret, 16);
+	sb_str(&b, before);
+	sb_u64(&b, n);
+	sb_str(&b, after);
+	vx_assert(!b.over);
+	(void)sbuf_cstr(&b); /* terminates it in place */
+}
+
+void slots_name(char *ret, uint32_t seg)
+{
+	name_num(ret, "v", seg, ".vec");
+}
+
+void coll_dir_name(char *ret, uint32_t cid)
+{
+	name_num(ret, "c", cid, "");
+}
+
+/* ---- free rows ------------------------------------------------------------------------------------------------------------ */
+
+bool row_is_free(const struct coll *c, uint32_t row)
+{
+	return row / 64 < c->free_words && (c->free_w[row / 64] >> (row % 64) & 1);
+}
+
+int row_free_add(struct coll *c, uint32_t row)
+{
+	uint32_t w = row / 64;
+	if (w >= c->free_words) {
+		uint32_t want = c->next_row / 64 + 1;
+		want = want > w ? want : w + 1;
+		want += want / 4;
+		uint64_t *p = mem_realloc(MEM_store, c->free_w, (size_t)want * 8);
+		if (!p)
+			return -ENOMEM;
+		memset(p + c->free_words, 0, (size_t)(want - c->free_words) * 8);
+		c->free_w = p;
+		c->free_words = want;
+	}
+	if (!(c->free_w[w] >> (row % 64) & 1)) {
+		c->free_w[w] |= 1ull << (row % 64);
+		c->free_n++;
+		if (w < c->free_hint)
+			c->free_hint = w;
+	}
+	return 0;
+}
+
+int row_alloc(struct coll *c, uint32_t *ret)
+{
+	for (; c->free_n && c->free_hint < c->free_words; c->free_hint++) {
+		uint64_t w = c->free_w[c->free_hint];
+		if (!w)
+			continue;
+		c->free_w[c->free_hint] = w & (w - 1);
+		c->free_n--;
+		*ret = c->free_hint * 64 + (uint32_t)__builtin_ctzll(w);
+		return 0;
+	}
+	if (c->next_row >= CONF_ROWS_MAX)
+		return -VX_ERR_store_full;
+	*ret = c->next_row++;
+	return 0;
+}
+
+/* ---- maps ----------------------------------------------------------------------------------------------------------------- */
+
+int slots_bind(struct store *st, struct coll *c)
+{
+	struct vec_rows *r = mem_zalloc(MEM_store, sizeof *r), *old = atomic_load(&c->rows);
+	uint8_t *buf = NULL;
+	if (r && c->c.dim)
+		buf = mem_zalloc(MEM_store, slots_stride(c->c.dim, c->c.dtype));
+	if (!r || (c->c.dim && !buf) || (old && retire(st, NULL, 0, old, NULL) < 0)) {
+		mem_free(MEM_store, r);
+		mem_free(MEM_store, buf);
+		return -ENOMEM;
+	}
+	r->dim = c->c.dim;
+	r->dtype = c->c.dtype;
+	r->metric = c->c.metric;
+	r->stride = c->c.dim ? slots_stride(c->c.dim, c->c.dtype) : 0;
+	mem_free(MEM_store, c->buf);
+	c->buf = buf;
+	atomic_store_explicit(&c->rows, r, memory_order_release);
+	return 0;
+}
+
+static size_t file_bytes(const struct vec_rows *r, uint32_t rows)
+{
+	return SLOTS_HEADER + (size_t)rows * r->stride;
+}
+
+static uint32_t rows_in(const struct vec_rows *r, off_t size, uint32_t seg)
+{
+	if (size < (off_t)(SLOTS_HEADER + r->stride))
+		return 0;
+	uint64_t n = ((uint64_t)size - SLOTS_HEADER) / r->stride;
+	return n < rows_seg_count(seg) ? (uint32_t)n : rows_seg_count(seg);
+}
+
+/* map rows [0, rows) of an open file and publish it; the map before is retired */
+static int seg_map(struct store *st, struct coll *c, uint32_t seg, int fd, uint32_t rows)
+{
+	struct seg *g = &c->seg[seg];
+	struct vec_rows *r = atomic_load(&c->rows);
+	const void *p;
+	size_t n = file_bytes(r, rows);
+	if (g->map)
+		VX_TRY(retire(st, g->map, g->map_bytes, NULL, NULL));
+	/* from here the old map is on the list as well as published: both are right until it is replaced or the store closes */
+	int rc = os_mmap_ro(st->os, fd, 0, n, &p);
+	if (rc < 0) {
+		if (g->map) { /* take it back */
+			struct retired *x = st->retired;
+			st->retired = x->next;
+			mem_free(MEM_store, x);
+		}
+		return rc;
+	}
+	g->map = p;
+	g->map_bytes = n;
+	g->rows = rows;
+	atomic_store_explicit(&r->base[seg], (const uint8_t *)p + SLOTS_HEADER, memory_order_release);
+	return 0;
+}
+
+static void seg_bad(struct coll *c, uint32_t seg, const char *why)
+{
+	struct vec_rows *r = atomic_load(&c->rows);
+	char name[16];
+	slots_name(name, seg);
+	atomic_fetch_or(&r->bad_segs, 1u << seg);
+	log_kv(LOGL_error, why, name, c->c.cid);
+}
+
+static int seg_open_fd(struct store *st, struct coll *c, uint32_t seg, int flags, int *ret)
+{
+	char name[16];
+	slots_name(name, seg);
+	int fd = os_openat(st->os, atomic_load(&c->dirfd), name, flags | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return fd;
+	*ret = fd;
+	return 0;
+}
+
+/* one segment of a store being opened: @want rows of it are in use */
+static int seg_open_old(struct store *st, struct coll *c, uint32_t seg, uint32_t want)
+{
+	struct vec_rows *r = atomic_load(&c->rows);
+	uint8_t h[64];
+	struct stat sb;
+	int fd, rc = seg_open_fd(st, c, seg, st->read_only ? O_RDONLY : O_RDWR, &fd);
+	if (rc == -ENOENT || rc == -ELOOP) {
+		seg_bad(c, seg,
+		        "store: a slot file is missing; its vectors are not served; run `vexfs verify --repair`;");
+		return 0; /* base stays NULL: no row of it can be read */
+	}
+	VX_TRY(rc);
+	rc = os_fstat(st->os, fd, &sb);
+	if (!rc && (os_pread_all(st->os, fd, h, sizeof h, 0) < 0 || slots_header_check(h, &c->c, seg) < 0))
+		seg_bad(c, seg, "store: a slot file's header is damaged; run `vexfs verify --repair`;");
+	if (!rc && rows_in(r, sb.st_size, seg) < want) {
+		seg_bad(c, seg, "store: a slot file is cut short; run `vexfs verify --repair`;");
+		/* so that no reader faults; the missing slots read as zeros, which no CRC accepts */
+		if (!st->read_only)
+			rc = os_ftruncate(st->os, fd, (off_t)file_bytes(r, want));
+		if (!rc)
+			rc = os_fstat(st->os, fd, &sb);
+	}
+	uint32_t have = rc ? 0 : rows_in(r, sb.st_size, seg);
+	if (!rc && have >= want)
+		rc = seg_map(st, c, seg, fd, have);
+	(void)os_close(st->os, fd); /* nothing was written through it */
+	return rc;
+}
+
+int slots_open(struct store *st, struct coll *c, uint32_t n)
+{
+	struct vec_rows *r = atomic_load(&c->rows);
+	if (!c->c.dim && n)
+		return 0; /* rows of an unbound collection: dead ones whose removal was cut off; they hold nothing */
+	for (uint32_t s = 0; s < ROWS_SEGS && rows_seg_first(s) < n; s++) {
+		uint32_t want = n - rows_seg_first(s);
+		VX_TRY(seg_open_old(st, c, s, want < rows_seg_count(s) ? want : rows_seg_count(s)));
+	}
+	c->next_row = n;
+	c->was_bound = c->c.dim != 0;
+	atomic_store_explicit(&r->n, n, memory_order_release);
+	return 0;
+}
+
+static int seg_create(struct store *st, struct coll *c, uint32_t seg)
+{
+	uint8_t h[64];
+	struct seg *g = &c->seg[seg];
+	char name[16];
+	slots_name(name, seg);
+	/* what lies there under this name was never committed: rows below next_row have their files mapped already.  Unlinked, not
+	 * truncated: a retired map may still show it to a reader */
+	int gone = os_unlinkat(st->os, atomic_load(&c->dirfd), name, 0);
+	if (gone < 0 && gone != -ENOENT)
+		return gone;
+	VX_TRY(seg_open_fd(st, c, seg, O_RDWR | O_CREAT | O_EXCL, &g->fd));
+	c->dir_dirty = true;
+	slots_header(h, &c->c, seg);
+	int rc = os_pwrite_all(st->os, g->fd, h, sizeof h, 0);
+	if (rc < 0) {
+		(void)os_close(st->os, g->fd); /* to be truncated when it is made again */
+		g->fd = -1;
+		return rc;
+	}
+	g->dirty = true;
+	return 0;
+}
+
+/* room: the segment's file is open for writing, long enough for `rows` and mapped so far */
+static int seg_room(struct store *st, struct coll *c, uint32_t seg, uint32_t rows)
+{
+	struct seg *g = &c->seg[seg];
+	struct vec_rows *r = atomic_load(&c->rows);
+	if (g->fd < 0)
+		VX_TRY(g->map ? seg_open_fd(st, c, seg, O_RDWR, &g->fd) : seg_create(st, c, seg));
+	if (rows <= g->rows)
+		return 0;
+	uint64_t cap = g->rows ? g->rows * 2ull : 65536u / r->stride + 1;
+	if (cap < rows)
+		cap = rows;
+	if (cap > rows_seg_count(seg))
+		cap = rows_seg_count(seg);
+	g->dirty = true;
+	VX_TRY(os_ftruncate(st->os, g->fd, (off_t)file_bytes(r, (uint32_t)cap)));
+	return seg_map(st, c, seg, g->fd, (uint32_t)cap);
+}
+
+int slots_put(struct store *st, struct coll *c, uint32_t row, const void *vec, uint64_t vid)
+{
+	struct vec_rows *r = atomic_load(&c->rows);
+	uint32_t seg = rows_seg(row), in_seg = row - rows_seg_first(seg), room = slots_vec_room(r->dim, r->dtype);
+	uint32_t bytes = rows_vec_bytes(r->dim, r->dtype);
+	VX_TRY(seg_room(st, c, seg, in_seg + 1));
+	memcpy(c->buf, vec, bytes);
+	memset(c->buf + bytes, 0, room - bytes);
+	le64_put(c->buf + room, vid);
+	le32_put(c->buf + room + 8, crc32c(0, c->buf, room + 8u));
+	c->seg[seg].dirty = true;
+	VX_TRY(os_pwrite_all(st->os, c->seg[seg].fd, c->buf, room + 12u, (off_t)file_bytes(r, in_seg)));
+	atomic_fetch_add_explicit(&st->n_bytes_slots, r->stride, memory_order_relaxed);
+	perf_add(PERFC_bytes_slots, r->stride);
+	if (row >= atomic_load_explicit(&r->n, memory_order_relaxed))
+		atomic_store_explicit(&r->n, row + 1, memory_order_release);
+	c->was_bound = true;
+	return 0;
+}
+
+int slots_sync(struct store *st, struct coll *c, uint64_t *flushes)
+{
+	uint32_t open = 0;
+	for (uint32_t s = 0; s < ROWS_SEGS; s++) {
+		struct seg *g = &c->seg[s];
+		if (g->dirty) {
+			VX_TRY(os_fdatasync(st->os, g->fd));
+			g->dirty = false;
+			++*flushes;
+		}
+		/* a store of many collections must not hold a handle on each file; nothing unsynced is behind this one */
+		if (g->fd >= 0 && ++open > 2) {
+			(void)os_close(st->os, g->fd);
+			g->fd = -1;
+		}
+	}
+	if (c->dir_dirty) {
+		VX_TRY(os_fsync(st->os, atomic_load(&c->dirfd)));
+		c->dir_dirty = false;
+		++*flushes;
+	}
+	return 0;
+}
+
+static void seg_close(struct store *st, struct seg *g)
+{
+	if (g->fd >= 0)
+		(void)os_close(st->os, g->fd); /* only ever after its data is synced or given up */
+	g->fd = -1;
+	g->dirty = false;
+}
+
+void slots_retire(struct store *st, struct coll *c)
+{
+	for (uint32_t s = 0; s < ROWS_SEGS; s++) {
+		struct seg *g = &c->seg[s];
+		seg_close(st, g);
+		/* out of memory for the note: the map stays for the process's life, which is safe */
+		if (g->map)
+			(void)retire(st, g->map, g->map_bytes, NULL, NULL);
+		*g = (struct seg){.fd = -1};
+	}
+	mem_free(MEM_store, c->free_w);
+	c->free_w = NULL;
+	c->free_words = c->free_n = c->free_hint = 0;
+	c->next_row = 0;
+	c->was_bound = false;
+}
+
+void slots_done(struct store *st, struct coll *c)
+{
+	for (uint32_t s = 0; s < ROWS_SEGS; s++) {
+		struct seg *g = &c->seg[s];
+		seg_close(st, g);
+		if (g->map)
+			(void)os_munmap(st->os, g->map, g->map_bytes); /* cannot fail on a map that is ours */
+		g->map = NULL;
+	}
+	mem_free(MEM_store, c->free_w);
+	mem_free(MEM_store, c->buf);
+	mem_free(MEM_store, atomic_load(&c->rows));
+}
+
+uint64_t slots_bytes(const struct coll *c)
+{
+	uint64_t n = 0;
+	for (uint32_t s = 0; s < ROWS_SEGS; s++)
+		n += c->seg[s].map_bytes;
+	return n;
+}
+
+/* ---- directories ---------------------------------------------------------------------------------------------------------- */
+
+int coll_dir_clear(struct store *st, int dirfd, bool keep_graphs)
+{
+	uint8_t buf[1024] __attribute__((aligned(8)));
+	int fd = os_openat(st->os, dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0), err = 0;
+	if (fd < 0)
+		return fd;
+	ssize_t n;
+	while ((n = os_getdents(st->os, fd, buf, sizeof buf)) > 0) {
+		for (ssize_t at = 0; at < n;) { /* linux_dirent64: u64 ino, i64 off, u16 reclen, u8 type, name */
+			uint16_t reclen;
+			const char *name = (const char *)buf + at + 19;
+			memcpy(&reclen, buf + at + 16, sizeof reclen);
+			at += reclen;
+			size_t len = strlen(name);
+			bool graph = len > 5 && !strcmp(name + len - 5, ".hnsw");
+			if (name[0] == '.' || (graph && keep_graphs))
+				continue;
+			int rc = os_unlinkat(st->os, dirfd, name, 0);
+			if (rc < 0 && rc != -ENOENT && !err)
+				err = rc;
+		}
+	}
+	(void)os_close(st->os, fd); /* read only */
+	return n < 0 ? (int)n : err;
+}

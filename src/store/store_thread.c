@@ -1,0 +1,711 @@
+/* store_thread.c - the one thread that writes: takes ops in order, applies each, commits in groups.
+ *
+ * A group is a SQLite transaction and the slots written since the last commit.  It begins with the first op that changes something
+ * and ends when an op that wants durability has been applied and no other op waits, when it is commit_ns old, or when it holds
+ * commit_ops ops.  Ending it: fdatasync of each slot file written (a new file's directory too), then the meta row "state" with the
+ * next generation, then COMMIT.  Ops without changes join the group of the moment, so callbacks keep the order of submission.
+ *
+ * Three ways for an op to fail:
+ *  - it is wrong (unknown collection, other dimension): its own two callbacks say so, nothing was changed;
+ *  - the group cannot go on for want of room or memory: ROLLBACK, all its ops get durable(-store_full), the next op begins anew.
+ *    Rows given to ops of that group stay unused until SOP_row_free names them or the store is opened again: a reader may hold them;
+ *  - a write, a sync or COMMIT failed otherwise: what is on the disk is unknown, and a second fsync would say "fine" about pages the
+ *    kernel has dropped.  The store is poisoned: nothing is written until it is opened again.
+ *
+ * What an op changes in memory before COMMIT is undone by group_rollback: counters by a copy taken at BEGIN, collections by the flags
+ * born / dying / unbinding / newly_bound, freed rows and files to unlink by lists that take effect only after COMMIT. */
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+#include "base/log.h"
+#include "base/perf.h"
+#include "base/sbuf.h"
+#include "store/store_int.h"
+
+void store_counters(struct store *st)
+{
+	uint64_t disk = 0;
+	for (uint32_t i = 0; i < CONF_COLLECTIONS_MAX; i++) {
+		const struct coll *c = atomic_load_explicit(&st->coll[i], memory_order_relaxed);
+		disk += c ? slots_bytes(c) : 0;
+	}
+	atomic_store_explicit(&st->n_disk, disk, memory_order_relaxed);
+	atomic_store_explicit(&st->n_objects, st->state.objects, memory_order_relaxed);
+	atomic_store_explicit(&st->n_vectors, st->state.vectors, memory_order_relaxed);
+	atomic_store_explicit(&st->n_dead, st->state.dead_rows, memory_order_relaxed);
+	atomic_store_explicit(&st->n_chunks, st->state.chunks, memory_order_relaxed);
+	atomic_store_explicit(&st->generation, st->state.generation, memory_order_release);
+}
+
+/* a failure that leaves the disk as it was known to be */
+static bool harmless(int rc)
+{
+	return no_space_left(rc) || rc == -ENOMEM || rc == -EBUSY || rc == -EMFILE || rc == -ENFILE ||
+	       rc == -VX_ERR_mem_limit;
+}
+
+static void flushed(struct store *st, uint64_t n)
+{
+	atomic_fetch_add_explicit(&st->n_flushes, n, memory_order_relaxed);
+	perf_add(PERFC_flushes, n);
+}
+
+/* ---- the group -------------------------------------------------------------------------------------------------------------- */
+
+/* every op of the group hears how it ended; its own failure, told by visible() already, comes first */
+static void group_answer(struct store *st, int rc)
+{
+	struct wq_item *it = st->group;
+	st->group = NULL;
+	st->group_tail = &st->group;
+	st->group_n = 0;
+	st->group_durable = false;
+	while (it) {
+		struct store_op *op = WQ_OF(it, struct store_op, item);
+		it = it->next; /* durable() gives the op away */
+		int own = op->ret_rc;
+		op->ret_generation = st->state.generation;
+		atomic_fetch_sub_explicit(&st->queue_len, 1, memory_order_relaxed);
+		if (op->durable)
+			op->durable(op, own < 0 ? own : rc);
+	}
+}
+
+static void group_begin_memory(struct store *st)
+{
+	st->state_begin = st->state;
+	st->pend_free_n = st->pend_unlink_n = 0;
+}
+
+static int tx_begin(struct store *st)
+{
+	if (st->in_tx)
+		return 0;
+	group_begin_memory(st);
+	VX_TRY(cat_begin(&st->cat));
+	st->in_tx = true;
+	return 0;
+}
+
+static void coll_unbind_memory(struct store *st, struct coll *c)
+{
+	slots_retire(st, c);
+	c->c.dim = 0;
+	if (slots_bind(st, c) < 0) /* no memory for an empty view: readers find no rows in the old one */
+		atomic_store(&atomic_load(&c->rows)->n, 0);
+}
+
+static void group_rollback(struct store *st)
+{
+	if (st->in_tx)
+		(void)cat_rollback(
+		        &st->cat); /* a rollback that fails leaves an open transaction: COMMIT never comes, begin will fail */
+	st->in_tx = false;
+	st->state = st->state_begin;
+	st->pend_free_n = st->pend_unlink_n = 0;
+	for (uint32_t i = 0; i < CONF_COLLECTIONS_MAX; i++) {
+		struct coll *c = atomic_load_explicit(&st->coll[i], memory_order_relaxed);
+		if (!c)
+			continue;
+		c->dying = c->unbinding = false;
+		if (c->born) {
+			coll_remove(st, c);
+			continue;
+		}
+		if (c->newly_bound) {
+			c->newly_bound = false;
+			coll_unbind_memory(st, c);
+		}
+	}
+}
+
+static int poison(struct store *st, int rc)
+{
+	if (atomic_load(&st->health) != -VX_ERR_store_poisoned)
+		log_rc(LOGL_error, "store: a write failed; vectors are read-only until the next mount", rc);
+	atomic_store(&st->health, -VX_ERR_store_poisoned);
+	return -VX_ERR_store_poisoned;
+}
+
+static void group_fail(struct store *st, int rc)
+{
+	bool ok = harmless(rc);
+	group_rollback(st);
+	if (!ok)
+		rc = poison(st, rc);
+	else if (no_space_left(rc))
+		rc = -VX_ERR_store_full;
+	if (ok) {
+		if (atomic_load(&st->health) == 0)
+			log_rc(LOGL_warn, "store: a group of changes was not written", rc);
+		atomic_store(&st->health, rc);
+	}
+	st->group_fail = 0;
+	group_answer(st, rc);
+}
+
+static void after_commit_coll(struct store *st, struct coll *c)
+{
+	c->born = c->newly_bound = false;
+	if (c->unbinding) {
+		c->unbinding = false;
+		coll_unbind_memory(st, c);
+		(void)coll_dir_clear(
+		        st, atomic_load(&c->dirfd), false); /* left-over files are free space; verify lists them */
+	}
+	if (c->dying) {
+		char name[16];
+		coll_dir_name(name, c->c.cid);
+		(void)coll_dir_clear(st, atomic_load(&c->dirfd), false); /* as above */
+		(void)os_unlinkat(st->os, st->dirfd, name, AT_REMOVEDIR); /* as above */
+		coll_remove(st, c);
+	}
+}
+
+/* what had to wait for COMMIT: only now may a freed slot be written again, and files nobody needs after the commit go */
+static void after_commit(struct store *st)
+{
+	for (uint32_t i = 0; i < st->pend_free_n; i++)
+		if (row_free_add(st->pend_free[i].c, st->pend_free[i].row) < 0)
+			break; /* no memory for the note: those rows are found free at the next opening */
+	for (uint32_t i = 0; i < st->pend_unlink_n; i++)
+		(void)os_unlinkat(
+		        st->os, atomic_load(&st->pend_unlink[i].c->dirfd), st->pend_unlink[i].name, 0); /* free space */
+	st->pend_free_n = st->pend_unlink_n = 0;
+	for (uint32_t i = 0; i < CONF_COLLECTIONS_MAX; i++) {
+		struct coll *c = atomic_load_explicit(&st->coll[i], memory_order_relaxed);
+		if (c && (c->born || c->newly_bound || c->unbinding || c->dying))
+			after_commit_coll(st, c);
+	}
+}
+
+static int sync_slots(struct store *st)
+{
+	uint64_t n = 0;
+	int rc = 0;
+	for (uint32_t i = 0; !rc && i < CONF_COLLECTIONS_MAX; i++) {
+		struct coll *c = atomic_load_explicit(&st->coll[i], memory_order_relaxed);
+		if (c)
+			rc = slots_sync(st, c, &n);
+	}
+	if (!rc && st->dir_dirty) {
+		rc = os_fsync(st->os, st->dirfd);
+		st->dir_dirty = rc < 0;
+		n++;
+	}
+	flushed(st, n);
+	/* no space at a sync (delayed allocation) is not harmless: which pages were dropped is unknown */
+	return rc < 0 ? -EIO : 0;
+}
+
+static void group_commit(struct store *st)
+{
+	uint32_t n = st->group_n;
+	if (st->in_tx) {
+		uint64_t t0 = os_mono_ns(st->os);
+		int rc = sync_slots(st);
+		if (!rc) {
+			st->state.generation++;
+			rc = cat_state_put(&st->cat, &st->state);
+		}
+		if (!rc)
+			rc = cat_commit(&st->cat);
+		if (rc < 0) {
+			group_fail(st, rc);
+			return;
+		}
+		flushed(st, 1);
+		st->in_tx = false;
+		after_commit(st);
+		store_counters(st);
+		atomic_store(&st->health, 0);
+		atomic_fetch_add_explicit(&st->n_commits, 1, memory_order_relaxed);
+		perf_add(PERFC_commits, 1);
+		perf_add(PERFC_commit_ops, n);
+		perf_op(PERF_store_commit, os_mono_ns(st->os) - t0, 0);
+	}
+	group_answer(st, 0);
+}
+
+/* ---- ops: 0; < 0 with st->group_fail 0: this op is wrong; group_fail < 0: the group must end ------------------------------------ */
+
+static int grp(struct store *st, int rc)
+{
+	if (rc == -EBADMSG)
+		return -VX_ERR_store_corrupt; /* one damaged row is that op's trouble alone */
+	if (rc < 0 && rc != -ENOENT)
+		st->group_fail = rc;
+	return rc;
+}
+#define GRP(x) VX_TRY(grp(st, (x)))
+
+static int live_coll(struct store *st, uint32_t cid, struct coll **ret)
+{
+	struct coll *c = coll_find(st, cid);
+	if (!c || c->dying)
+		return -VX_ERR_no_collection;
+	*ret = c;
+	return 0;
+}
+
+static int op_coll_create(struct store *st, struct store_op *op)
+{
+	struct store_coll k;
+	struct coll *c;
+	char dir[16];
+	if (!op->coll || !op->coll->name[0])
+		return -VX_ERR_collection_name;
+	if (op->coll->dim > CONF_DIM_MAX || op->coll->metric >= VXM_N || op->coll->dtype >= VXD_N)
+		return -VX_ERR_bad_value;
+	for (uint32_t i = 0; i < CONF_COLLECTIONS_MAX; i++) {
+		c = atomic_load_explicit(&st->coll[i], memory_order_relaxed);
+		if (!c || strcmp(c->c.name, op->coll->name))
+			continue;
+		if (!c->dying)
+			return -VX_ERR_collection_exists;
+		group_commit(st); /* dropped in this very group: the name is free after its commit */
+		if (atomic_load(&st->health) < 0)
+			return atomic_load(&st->health);
+	}
+	if (st->coll_n >= CONF_COLLECTIONS_MAX)
+		return -VX_ERR_collection_limit;
+	GRP(tx_begin(st));
+	k = *op->coll;
+	k.cid = st->state.next_cid;
+	coll_dir_name(dir, k.cid);
+	int rc = os_mkdirat(st->os, st->dirfd, dir, 0700);
+	if (rc < 0 && rc != -EEXIST)
+		return grp(st, rc);
+	st->dir_dirty = true;
+	GRP(coll_add(st, &k, &c));
+	c->born = true;
+	/* a group that was rolled back or cut off may have left files under this number */
+	GRP(coll_dir_clear(st, atomic_load(&c->dirfd), false));
+	GRP(cat_coll_put(&st->cat, &k));
+	st->state.next_cid++;
+	op->ret_cid = k.cid;
+	return 0;
+}
+
+static int op_coll_dim(struct store *st, struct store_op *op)
+{
+	struct coll *c;
+	VX_TRY(live_coll(st, op->cid, &c));
+	uint32_t dim = op->coll ? op->coll->dim : 0;
+	if (dim > CONF_DIM_MAX)
+		return -VX_ERR_dim_range;
+	if (c->unbinding) { /* unbound in this very group: its files leave with the commit, so that comes first */
+		group_commit(st);
+		if (c->unbinding || atomic_load(&st->health) < 0)
+			return atomic_load(&st->health) < 0 ? atomic_load(&st->health) : -VX_ERR_store_failed;
+	}
+	if (dim == c->c.dim)
+		return 0;
+	GRP(tx_begin(st));
+	struct store_coll k = c->c;
+	k.dim = dim;
+	if (dim) {
+		if (c->c.dim)
+			return -VX_ERR_dim_mismatch;
+		GRP(cat_coll_put(&st->cat, &k));
+		c->c.dim = dim;
+		c->newly_bound = !c->born;
+		int rc = slots_bind(st, c);
+		if (rc < 0)
+			c->c.dim = 0;
+		return grp(st, rc);
+	}
+	int live = cat_vec_live(&st->cat, c->c.cid);
+	GRP(live);
+	if (live)
+		return -VX_ERR_bad_value; /* rows still live: nothing to unbind */
+	if (c->born || c->newly_bound) { /* bound in this very group */
+		GRP(cat_vec_del_coll(&st->cat, c->c.cid));
+		GRP(cat_coll_put(&st->cat, &k));
+		c->newly_bound = false;
+		coll_unbind_memory(st, c);
+		return 0;
+	}
+	uint64_t dead, none;
+	GRP(cat_vec_count(&st->cat, c->c.cid, &none, &dead));
+	GRP(cat_vec_del_coll(&st->cat, c->c.cid));
+	GRP(cat_coll_put(&st->cat, &k));
+	st->state.dead_rows -= dead < st->state.dead_rows ? dead : st->state.dead_rows;
+	c->unbinding = true;
+	return 0;
+}
+
+static int op_coll_drop(struct store *st, struct store_op *op)
+{
+	struct coll *c;
+	uint64_t live, dead;
+	VX_TRY(live_coll(st, op->cid, &c));
+	if (op->cid == STORE_CID_DEFAULT || op->cid == STORE_CID_TEXT)
+		return -VX_ERR_collection_reserved;
+	GRP(tx_begin(st));
+	GRP(cat_vec_count(&st->cat, op->cid, &live, &dead));
+	GRP(cat_coll_del(&st->cat, op->cid));
+	st->state.vectors -= live < st->state.vectors ? live : st->state.vectors;
+	st->state.dead_rows -= dead < st->state.dead_rows ? dead : st->state.dead_rows;
+	c->dying = true;
+	return 0;
+}
+
+static int op_obj_put(struct store *st, struct store_op *op)
+{
+	struct obj_rec o;
+	if (!op->oid || op->oid > INT64_MAX || op->key.len > CONF_KEY_MAX || op->obj_kind > STORE_OBJ_file)
+		return -VX_ERR_bad_value;
+	GRP(tx_begin(st));
+	int rc = cat_obj_get(&st->cat, op->oid, &o);
+	if (rc == -ENOENT || rc == -EBADMSG) { /* a damaged row is replaced by what the caller knows */
+		o = (struct obj_rec){.oid = op->oid};
+		st->state.objects += rc == -ENOENT;
+	} else {
+		GRP(rc);
+	}
+	o.key = op->key;
+	o.kind = op->obj_kind;
+	return grp(st, cat_obj_put(&st->cat, &o));
+}
+
+static int vec_dead(struct store *st, uint32_t cid, uint32_t row)
+{
+	struct vec_rec v;
+	int rc = cat_vec_get(&st->cat, cid, row, &v);
+	if (rc == -ENOENT || (!rc && v.dead))
+		return 0;
+	if (rc == -EBADMSG) {
+		GRP(cat_vec_del(&st->cat, cid, row)); /* it was to go anyway; nothing else in it can be trusted */
+	} else {
+		GRP(rc);
+		v.dead = true;
+		GRP(cat_vec_put(&st->cat, &v));
+	}
+	st->state.vectors -= st->state.vectors > 0;
+	st->state.dead_rows++;
+	return 0;
+}
+
+static int op_obj_del(struct store *st, struct store_op *op)
+{
+	struct obj_rec o;
+	uint64_t n;
+	uint32_t cid, row;
+	int rc;
+	GRP(tx_begin(st));
+	GRP(cat_link_del_oid(&st->cat, op->oid));
+	GRP(cat_chunk_del(&st->cat, op->oid, 0, &n));
+	st->state.chunks -= n < st->state.chunks ? n : st->state.chunks;
+	GRP(cat_pay_put(&st->cat, 0, op->oid, NULL, 0));
+	while ((rc = cat_vec_of_obj(&st->cat, op->oid, &cid, &row)) == 0)
+		VX_TRY(vec_dead(st, cid, row));
+	if (rc != -ENOENT)
+		return grp(st, rc);
+	rc = cat_obj_get(&st->cat, op->oid, &o);
+	if (rc == -ENOENT)
+		return 0;
+	GRP(cat_obj_del(&st->cat, op->oid));
+	st->state.objects -= st->state.objects > 0;
+	return 0;
+}
+
+static int op_link(struct store *st, struct store_op *op)
+{
+	size_t n = strnlen(op->name, sizeof op->name);
+	if (!n || n > CONF_NAME_MAX)
+		return -VX_ERR_bad_value;
+	GRP(tx_begin(st));
+	return grp(st, op->kind == SOP_link_put ? cat_link_put(&st->cat, op->oid, op->parent, op->name)
+	                                        : cat_link_del(&st->cat, op->oid, op->parent, op->name));
+}
+
+static int op_vec_put(struct store *st, struct store_op *op)
+{
+	struct coll *c;
+	VX_TRY(live_coll(st, op->cid, &c));
+	if (c->unbinding || !c->c.dim || op->vec_bytes != rows_vec_bytes(c->c.dim, c->c.dtype))
+		return -VX_ERR_dim_mismatch;
+	if (!op->is_free_point && op->oid > INT64_MAX)
+		return -VX_ERR_bad_value;
+	GRP(tx_begin(st));
+	struct vec_rec v = {.cid = op->cid,
+	        .id = op->is_free_point ? op->free_id : op->oid,
+	        .is_free_point = op->is_free_point,
+	        .generation = st->state.generation + 1,
+	        .vid = st->vid_nonce << 32 | (++st->vid_seq & UINT32_MAX),
+	        .stamp = op->stamp};
+	GRP(row_alloc(c, &v.row));
+	GRP(slots_put(st, c, v.row, op->vec, v.vid));
+	GRP(cat_vec_put(&st->cat, &v));
+	st->state.vectors++;
+	if (op->old_row != UINT32_MAX)
+		VX_TRY(vec_dead(st, op->cid, op->old_row));
+	op->ret_row = v.row;
+	return 0;
+}
+
+static int op_vec_del(struct store *st, struct store_op *op)
+{
+	struct coll *c;
+	VX_TRY(live_coll(st, op->cid, &c));
+	GRP(tx_begin(st));
+	return vec_dead(st, op->cid, op->old_row);
+}
+
+static int op_vec_stamp(struct store *st, struct store_op *op)
+{
+	struct vec_rec v;
+	GRP(tx_begin(st));
+	int rc = cat_vec_get(&st->cat, op->cid, op->old_row, &v);
+	if (rc == -ENOENT || (!rc && v.dead))
+		return 0; /* replaced meanwhile */
+	GRP(rc);
+	v.stamp = op->stamp;
+	return grp(st, cat_vec_put(&st->cat, &v));
+}
+
+static int op_row_free(struct store *st, struct store_op *op)
+{
+	struct coll *c;
+	struct vec_rec v;
+	VX_TRY(live_coll(st, op->cid, &c));
+	if (op->old_row >= c->next_row || row_is_free(c, op->old_row))
+		return -VX_ERR_bad_value;
+	for (uint32_t i = 0; i < st->pend_free_n; i++) /* a group's frees are few: they come after a publication */
+		if (i + 64 > st->pend_free_n && st->pend_free[i].c == c && st->pend_free[i].row == op->old_row)
+			return -VX_ERR_bad_value;
+	GRP(tx_begin(st));
+	int rc = cat_vec_get(&st->cat, op->cid, op->old_row, &v);
+	if (!rc && !v.dead)
+		return -VX_ERR_bad_value; /* live: its slot is the only copy */
+	if (rc != -ENOENT)
+		GRP(rc);
+	if (st->pend_free_n == st->pend_free_cap) {
+		uint32_t cap = st->pend_free_cap ? st->pend_free_cap * 2 : 256;
+		void *p = mem_realloc(MEM_store, st->pend_free, cap * sizeof *st->pend_free);
+		if (!p)
+			return grp(st, -ENOMEM);
+		st->pend_free = p;
+		st->pend_free_cap = cap;
+	}
+	if (!rc) {
+		GRP(cat_vec_del(&st->cat, op->cid, op->old_row));
+		st->state.dead_rows -= st->state.dead_rows > 0;
+	}
+	st->pend_free[st->pend_free_n++] = (struct pend_free){c, op->old_row};
+	return 0;
+}
+
+static int op_payload(struct store *st, struct store_op *op)
+{
+	struct coll *c;
+	if (op->data_n > CONF_PAYLOAD_MAX)
+		return -VX_ERR_payload_too_big;
+	if (op->is_free_point)
+		VX_TRY(live_coll(st, op->cid, &c));
+	GRP(tx_begin(st));
+	return grp(st, cat_pay_put(&st->cat, op->is_free_point ? op->cid : 0, op->is_free_point ? op->free_id : op->oid,
+	                       op->data, op->data_n));
+}
+
+static int op_text_chunks(struct store *st, struct store_op *op)
+{
+	if (!op->text_ver || op->text_ver > INT64_MAX)
+		return -VX_ERR_bad_value;
+	GRP(tx_begin(st));
+	for (uint32_t i = 0; i < op->chunk_n; i++)
+		GRP(cat_chunk_put(&st->cat, op->oid, op->text_ver, &op->chunk[i]));
+	st->state.chunks += op->chunk_n;
+	return 0;
+}
+
+static int op_text_done(struct store *st, struct store_op *op)
+{
+	struct obj_rec o;
+	uint64_t n;
+	GRP(tx_begin(st));
+	bool done = op->kind == SOP_text_done;
+	int rc = cat_obj_get(&st->cat, op->oid, &o);
+	if (rc == -ENOENT) { /* unlinked meanwhile: its chunks go */
+		GRP(cat_chunk_del(&st->cat, op->oid, 0, &n));
+		st->state.chunks -= n < st->state.chunks ? n : st->state.chunks;
+		return -VX_ERR_no_object;
+	}
+	GRP(rc);
+	o.text_stamp = op->stamp;
+	if (done) {
+		bool text = op->text_state == STORE_TEXT_done;
+		GRP(cat_chunk_del(&st->cat, op->oid, text ? op->text_ver : 0, &n));
+		st->state.chunks -= n < st->state.chunks ? n : st->state.chunks;
+		o.text_ver = op->text_ver;
+		o.text_state = op->text_state;
+		o.text_error = op->error;
+	}
+	return grp(st, cat_obj_put(&st->cat, &o));
+}
+
+static int op_graph_put(struct store *st, struct store_op *op)
+{
+	struct coll *c;
+	VX_TRY(live_coll(st, op->cid, &c));
+	if (!op->name[0] || strchr(op->name, '/') || op->graph_gen > INT64_MAX)
+		return -VX_ERR_bad_value;
+	GRP(tx_begin(st));
+	GRP(cat_graph_put(&st->cat, op->cid, op->graph_gen, op->name));
+	for (;;) {
+		if (st->pend_unlink_n == st->pend_unlink_cap) {
+			uint32_t cap = st->pend_unlink_cap ? st->pend_unlink_cap * 2 : 4;
+			void *p = mem_realloc(MEM_store, st->pend_unlink, cap * sizeof *st->pend_unlink);
+			if (!p)
+				return grp(st, -ENOMEM);
+			st->pend_unlink = p;
+			st->pend_unlink_cap = cap;
+		}
+		struct pend_unlink *u = &st->pend_unlink[st->pend_unlink_n];
+		uint64_t gen;
+		int rc = cat_graph_old(&st->cat, op->cid, &gen, u->name);
+		if (rc == -ENOENT)
+			return 0;
+		GRP(rc);
+		GRP(cat_graph_del(&st->cat, op->cid, gen));
+		u->c = c;
+		st->pend_unlink_n += u->name[0] && strcmp(u->name, op->name);
+	}
+}
+
+static int op_meta_put(struct store *st, struct store_op *op)
+{
+	char name[CONF_NAME_MAX + 8];
+	struct sbuf b;
+	if (!op->name[0] || op->data_n > CONF_PAYLOAD_MAX)
+		return -VX_ERR_bad_value;
+	sbuf_fixed(&b, name, sizeof name);
+	sb_str(&b, "u."); /* apart from the store's own */
+	sb_str(&b, op->name);
+	GRP(tx_begin(st));
+	return grp(st, cat_meta_put(&st->cat, sbuf_cstr(&b), op->data, op->data_n));
+}
+
+static int apply(struct store *st, struct store_op *op)
+{
+	switch (op->kind) {
+	case SOP_barrier:
+		return 0;
+	case SOP_coll_create:
+		return op_coll_create(st, op);
+	case SOP_coll_dim:
+		return op_coll_dim(st, op);
+	case SOP_coll_drop:
+		return op_coll_drop(st, op);
+	case SOP_obj_put:
+		return op_obj_put(st, op);
+	case SOP_obj_del:
+		return op_obj_del(st, op);
+	case SOP_link_put:
+	case SOP_link_del:
+		return op_link(st, op);
+	case SOP_vec_put:
+		return op_vec_put(st, op);
+	case SOP_vec_del:
+		return op_vec_del(st, op);
+	case SOP_vec_stamp:
+		return op_vec_stamp(st, op);
+	case SOP_row_free:
+		return op_row_free(st, op);
+	case SOP_payload_put:
+		return op_payload(st, op);
+	case SOP_text_chunks:
+		return op_text_chunks(st, op);
+	case SOP_text_done:
+	case SOP_text_stamp:
+		return op_text_done(st, op);
+	case SOP_graph_put:
+		return op_graph_put(st, op);
+	case SOP_meta_put:
+		return op_meta_put(st, op);
+	}
+	return -VX_ERR_bad_value;
+}
+
+/* ---- the loop --------------------------------------------------------------------------------------------------------------- */
+
+int store_checkpoint(struct store *st, bool all)
+{
+	int log = 0, done = 0;
+	int rc = sqlite3_wal_checkpoint_v2(
+	        st->cat.db, NULL, all ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE, &log, &done);
+	if (rc == SQLITE_OK || (rc & 0xff) == SQLITE_BUSY) {
+		st->wal_pages = log > done ? (uint32_t)(log - done) : 0;
+		return 0;
+	}
+	return cat_rc(&st->cat, sqlite3_extended_errcode(st->cat.db));
+}
+
+static void checkpoint_maybe(struct store *st, bool idle)
+{
+	if (st->in_tx || st->wal_pages < (idle ? STORE_WAL_PAGES : STORE_WAL_PAGES_HI) ||
+	        atomic_load(&st->health) == -VX_ERR_store_poisoned)
+		return;
+	int rc = store_checkpoint(st, false);
+	/* no room for the catalog to grow: all is safe in the log, tried again after the next commit */
+	if (rc < 0 && !harmless(rc))
+		(void)poison(st, rc);
+}
+
+static void take(struct store *st, struct store_op *op)
+{
+	op->item.next = NULL;
+	op->ret_rc = 0;
+	op->ret_row = UINT32_MAX;
+	op->ret_cid = 0;
+	op->ret_generation = 0;
+	atomic_fetch_add_explicit(&st->n_ops, 1, memory_order_relaxed);
+	if (!st->group_n)
+		st->group_began_ns = os_mono_ns(st->os);
+	int rc = atomic_load(&st->health) == -VX_ERR_store_poisoned ? -VX_ERR_store_poisoned : apply(st, op);
+	op->ret_rc = rc;
+	*st->group_tail = &op->item;
+	st->group_tail = &op->item.next;
+	st->group_n++;
+	st->group_durable |= op->want_durable;
+	if (st->group_fail < 0) {
+		rc = st->group_fail;
+		rc = no_space_left(rc) ? -VX_ERR_store_full : harmless(rc) ? rc : -VX_ERR_store_poisoned;
+		op->ret_rc = rc;
+		if (op->visible)
+			op->visible(op, rc);
+		group_fail(st, st->group_fail);
+		return;
+	}
+	if (op->visible)
+		op->visible(op, rc);
+	if (!st->in_tx && st->group_n == 1)
+		group_answer(st, 0); /* alone and without effect: nothing to wait for */
+}
+
+void store_thread_main(void *arg)
+{
+	struct store *st = arg;
+	for (;;) {
+		struct wq_item *it;
+		uint64_t wait = WQ_FOREVER;
+		if (st->group_n) {
+			uint64_t age = os_mono_ns(st->os) - st->group_began_ns;
+			wait = st->group_durable || age >= st->commit_ns ? 0 : st->commit_ns - age;
+		}
+		int rc = wq_pop(&st->queue, wait, &it);
+		if (rc > 0)
+			take(st, WQ_OF(it, struct store_op, item));
+		bool idle = rc == 0;
+		if (st->group_n && (rc <= 0 || st->group_n >= st->commit_ops ||
+		                           os_mono_ns(st->os) - st->group_began_ns >= st->commit_ns))
+			group_commit(st);
+		if (!st->group_n) {
+			retired_free(st, false);
+			checkpoint_maybe(st, idle || !wq_len(&st->queue));
+		}
+		if (rc < 0)
+			break;
+	}
+}
