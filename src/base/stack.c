@@ -43,9 +43,10 @@ NO_SANITIZE void stack_fill(uint8_t *low, size_t n)
 /* bytes from low to the first one not holding `paint`; n: all do */
 NO_SANITIZE static size_t intact(const uint8_t *low, size_t n, uint64_t paint)
 {
-	const volatile uint64_t *w = (const volatile uint64_t *)(const void *)low;
+	const uint64_t *w = (const uint64_t *)(const void *)low;
+	__asm__ volatile("" : : "r"(w) : "memory"); /* others' frames: not what the compiler thinks is there */
 	size_t i = 0, words = n / 8;
-	for (; i + 4 <= words; i += 4)
+	for (; i + 4 <= words; i += 4) /* four at a time: a scan is as long as the window */
 		if (((w[i] ^ paint) | (w[i + 1] ^ paint) | (w[i + 2] ^ paint) | (w[i + 3] ^ paint)) != 0)
 			break;
 	while (i < words && w[i] == paint)
@@ -87,17 +88,29 @@ static uint32_t seen(const struct thread *t, unsigned op)
 	return op < STACK_OPS_MAX ? atomic_load_explicit(&t->op_seen[op], memory_order_relaxed) : 0;
 }
 
+/* lowest byte below a sampled bracket that lost its paint */
+static uint8_t *lowest_touched(const struct stack_mark *m)
+{
+	size_t all = (size_t)(m->base - m->low);
+	return m->low + intact(m->low, (all - OWN_BYTES) & ~(size_t)7, STACK_PAINT);
+}
+static void note_deep(struct stack_mark *m, uint8_t *p)
+{
+	if (!m->deep || p < m->deep)
+		m->deep = p;
+}
+
 NO_SANITIZE static void begin(struct stack_mark *m, struct thread *t, uint8_t *base, bool sample)
 {
 	m->base = base;
-	m->low = NULL;
 	m->outer = t->running;
 	t->running = m;
-	/* an outer bracket being measured would lose its marks to this one's paint: then this one keeps its paint unrefreshed */
-	for (struct stack_mark *o = m->outer; o; o = o->outer)
-		if (o->sampled)
-			sample = false;
 	m->sampled = sample && !STACK_SANITIZED;
+	/* our paint covers what outer brackets have to show so far: note it for them first */
+	if (m->sampled)
+		for (struct stack_mark *o = m->outer; o; o = o->outer)
+			if (o->low)
+				note_deep(o, lowest_touched(o));
 	if (m->sampled)
 		paint_below(m, t);
 }
@@ -141,8 +154,11 @@ void stack_op_end(struct stack_mark *m, unsigned op)
 		t->warm = SAMPLE_FIRST;
 	if (!m->sampled || !m->low)
 		return;
-	size_t all = (size_t)(m->base - m->low);
-	uint32_t used = (uint32_t)(all - intact(m->low, (all - OWN_BYTES) & ~(size_t)7, STACK_PAINT));
+	note_deep(m, lowest_touched(m));
+	for (struct stack_mark *o = m->outer; o; o = o->outer)
+		if (o->low)
+			note_deep(o, m->deep);
+	uint32_t used = (uint32_t)(m->base - m->deep);
 	if (used > atomic_load_explicit(&t->op_high[op], memory_order_relaxed))
 		atomic_store_explicit(&t->op_high[op], used, memory_order_relaxed);
 	if (used > atomic_load_explicit(&limit_warn, memory_order_relaxed))

@@ -54,7 +54,7 @@ static int map_stack(struct thread *t, size_t stack_bytes)
 {
 	size_t page = stack_page();
 	if (STACK_SANITIZED)
-		stack_bytes = stack_bytes * 4 + ((size_t)256 << 10);
+		stack_bytes = stack_bytes * 4 + ((size_t)2 << 20); /* ThreadSanitizer's thread state alone is 0.9 MB */
 	stack_bytes = (stack_bytes + page - 1) & ~(page - 1);
 	size_t below = 2 * page + SIG_STACK_BYTES, all = below + stack_bytes;
 	uint8_t *m = mmap(NULL, all, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);

@@ -32,7 +32,7 @@ struct thread {
 	_Atomic uint32_t op_seen[STACK_OPS_MAX];
 };
 /* thread_start - @stack_bytes >= PTHREAD_STACK_MIN, rounded up to pages. All signals but SIGBUS are blocked in it.
- * @t must stay in place until thread_join.  Return 0 or -errno. */
+ * @t zeroed but for idle_class; must stay in place until thread_join.  Return 0 or -errno. */
 int thread_start(struct thread *t, const char *name, size_t stack_bytes, void (*fn)(void *), void *arg);
 int thread_join(struct thread *t);             /* takes never-started ones; frees the stack */
 uint32_t thread_stack_high(const struct thread *t); /* bytes ever used, from the stack's top */
@@ -43,8 +43,9 @@ void thread_each(void (*fn)(struct thread *t, void *u), void *u);
 /* brackets; ids from perf.h. begin returns a token for end. On threads not ours both do nothing. */
 struct stack_mark {
 	uint8_t *base;
-	struct stack_mark *outer; /* brackets nest; an inner one is measured by itself */
+	struct stack_mark *outer; /* brackets nest, each is measured from its own base */
 	uint8_t *low;             /* painted from here up; NULL: not sampled */
+	uint8_t *deep;            /* lowest byte touched that an inner bracket's paint has covered again; NULL: none */
 	bool sampled;
 };
 /* Without knowing the operation, a request is sampled when one of the last 64 on this thread was of an operation seen fewer than 64

@@ -4,6 +4,7 @@
  * not ours: those checks are skipped there, the rest runs. */
 #include "base/conf.h"
 #include "base/err.h"
+#include "base/os.h"
 #include "base/perf.h"
 #include "base/stack.h"
 #include "base/thread.h"
@@ -36,7 +37,8 @@ EATER(1024)
 EATER(4096)
 EATER(40000)
 
-static uint32_t small_high, high4k, high4k_hint, high_after, high_nested_outer, rare_high;
+static uint32_t small_high, high4k, high4k_hint, high_after, high_nested_outer, high_nested_inner, high_second_inner,
+        rare_high;
 static volatile int sink;
 
 static void brackets(void *u)
@@ -81,8 +83,38 @@ static void brackets(void *u)
 	stack_op_begin_op(&in, PERF_v_search);
 	sink += eat_4096(3);
 	stack_op_end(&in, PERF_v_search);
+	stack_op_begin_op(&in, PERF_v_get);
+	sink += eat_1024(3);
+	stack_op_end(&in, PERF_v_get);
 	stack_op_end(&m, PERF_ioctl);
+	high_nested_inner = t->op_high[PERF_v_search];
+	high_second_inner = t->op_high[PERF_v_get];
 	high_nested_outer = t->op_high[PERF_ioctl];
+}
+
+static double cost_plain, cost_sampled;
+static void costs(void *u)
+{
+	struct thread *t = thread_self();
+	struct stack_mark m;
+	for (int i = 0; i < 200; i++) {
+		stack_op_begin_op(&m, PERF_poll);
+		stack_op_end(&m, PERF_poll);
+	}
+	uint64_t t0 = os_mono_ns(os_real());
+	for (int i = 0; i < 100000; i++) {
+		t->op_seen[PERF_poll] = 65;
+		stack_op_begin_op(&m, PERF_poll);
+		stack_op_end(&m, PERF_poll);
+	}
+	cost_plain = (double)(os_mono_ns(os_real()) - t0) / 100000;
+	t0 = os_mono_ns(os_real());
+	for (int i = 0; i < 10000; i++) {
+		t->op_seen[PERF_poll] = 64;
+		stack_op_begin_op(&m, PERF_poll);
+		stack_op_end(&m, PERF_poll);
+	}
+	cost_sampled = (double)(os_mono_ns(os_real()) - t0) / 10000;
 }
 
 static int check_shallow, check_deep, check_need, check_no_bracket, check_limited;
@@ -91,6 +123,7 @@ __attribute__((noinline)) static int deep_check(struct stack_mark *m)
 {
 	volatile char a[7000];
 	a[0] = a[6999] = 1;
+	__asm__ volatile("" : : "r"(a) : "memory"); /* the array must be there */
 	int rc = stack_check(100);
 	used_deep = stack_used_below(m);
 	left_deep = stack_left();
@@ -225,6 +258,10 @@ int main(void)
 	MARKS(T_OK(rare_high >= 1024 && rare_high < 1024 + 512, "every 64th of a frequent one is seen: %u", rare_high));
 	MARKS(T_OK(high_nested_outer >= 4096 && high_nested_outer < 4096 + 700, "outer of two brackets: %u",
 	        high_nested_outer));
+	MARKS(T_OK(high_nested_inner >= 4096 && high_nested_inner < 4096 + 512, "its first inner one: %u",
+	        high_nested_inner));
+	MARKS(T_OK(high_second_inner >= 1024 && high_second_inner < 1024 + 512, "its second inner one: %u",
+	        high_second_inner));
 	MARKS(T_OK(stack_op_high_all(PERF_read) == high4k, "marks of a finished thread are kept: %u",
 	        stack_op_high_all(PERF_read)));
 	T_EQ(stack_op_high_all(PERF_symlink), 0, "an operation never seen");
@@ -245,6 +282,8 @@ int main(void)
 	        (unsigned long long)(perf_get(PERFC_stack_refused) - refused)));
 	MARKS(T_OK(perf_get(PERFC_stack_warned) > warned, "the warning counted"));
 
+	thread_start(&t, "costs", CONF_FUSE_STACK, costs, NULL);
+	thread_join(&t);
 	thread_start(&t, "deep", 131072, eat_40000_thread, NULL);
 	thread_join(&t);
 	MARKS(T_OK(whole_high >= 40000 && whole_high < 40000 + 8192, "high-water mark past the eager paint: %u",
@@ -266,6 +305,8 @@ int main(void)
 	thread_each(count, &n);
 	T_EQ(n, 0, "none after joining");
 	T_EQ(thread_stack_high(&many[0]), 0, "a joined thread has no stack");
+
+	printf("# bracket: %.0f ns unsampled, %.0f ns sampled\n", cost_plain, cost_sampled);
 
 	/* a map behind its file's end: SIGBUS on the signal stack */
 	char path[] = "/tmp/vx-test-bus-XXXXXX";
