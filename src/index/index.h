@@ -14,27 +14,27 @@
 enum index_codes { INDEX_CODES_AUTO, INDEX_CODES_F32, INDEX_CODES_SQ8, INDEX_CODES_BF16 };
 
 struct index_cfg {
-	uint32_t M;               /* links a node, upper levels; level 0 has 2M. 2..64, 0: 16 */
+	uint32_t M; /* links a node, upper levels; level 0 has 2M. 2..64, 0: 16 */
 	uint32_t ef_construction; /* 0: 200 */
-	uint32_t threads;         /* search work areas: most searches at once. 0: 8 */
-	uint64_t seed;            /* of the level draw; 0: fixed default */
-	uint8_t codes;            /* enum index_codes */
+	uint32_t threads; /* search work areas: most searches at once. 0: 8 */
+	uint64_t seed; /* of the level draw; 0: fixed default */
+	uint8_t codes; /* enum index_codes */
 };
 struct index_hit {
 	uint32_t row;
 	float distance; /* the metric's unit: l2 squared, cosine 1-cos, dot -dot, l1 sum, hamming bits; ascending is better */
 };
 struct index_query {
-	const void *q;                 /* the query in the collection's dtype (f32[dim] for f32), not normalised; borrowed */
-	uint32_t k, ef;                /* ef < k is raised to k; ef 0: default */
-	const struct row_bits *live;   /* rows that may be returned; required */
+	const void *q; /* the query in the collection's dtype (f32[dim] for f32), not normalised; borrowed */
+	uint32_t k, ef; /* ef < k is raised to k; ef 0: default */
+	const struct row_bits *live; /* rows that may be returned; required */
 	const struct row_bits *filter; /* further restriction, or NULL */
-	const uint32_t *extra;         /* rows not linked yet, scanned exactly and merged (the tail); may be NULL */
+	const uint32_t *extra; /* rows not linked yet, scanned exactly and merged (the tail); may be NULL */
 	uint32_t extra_n;
-	const _Atomic int *cancel;     /* polled; nonzero ends with -VX_ERR_cancelled; may be NULL */
+	const _Atomic int *cancel; /* polled; nonzero ends with -VX_ERR_cancelled; may be NULL */
 	/* out */
-	uint64_t distances, hops;      /* counted for this query */
-	bool exact;                    /* the answer was found by exact scan */
+	uint64_t distances, hops; /* counted for this query */
+	bool exact; /* the answer was found by exact scan */
 };
 struct index;
 
@@ -69,18 +69,22 @@ int index_publish(struct index *ix, struct os *os, int dirfd, const char *name, 
 /* index_open - map a published graph; each page's CRC is checked at its first touch. Serves searches at once; the first
  * insert copies it into memory. -VX_ERR_graph_corrupt, -VX_ERR_graph_version. */
 int index_open(const struct vec_rows *rows, const struct index_cfg *cfg, struct os *os, int dirfd, const char *name,
-	uint64_t *ret_generation, struct index **ret);
+        uint64_t *ret_generation, struct index **ret);
 /* index_resident - make a mapped graph writable (copies). Writer. */
 int index_resident(struct index *ix);
 /* index_failed - a page of the mapped graph was found damaged: the caller answers exactly and rebuilds. */
 bool index_failed(const struct index *ix);
 
 struct index_report {
-	uint64_t nodes, links, unreachable, one_way, out_of_bounds, bad_level, self_links, duplicate_links;
+	uint64_t nodes, links, unreachable, one_way, out_of_bounds, bad_level, self_links, duplicate_links,
+	        bad_indegree;
 };
-/* index_check - verify the raw graph: levels, bounds, reciprocity (one_way is a finding only above level-0 degree overflow),
- * reachability of every node from the entry point. Not beside writers. 0, or -VX_ERR_graph_corrupt with the report filled. */
+/* index_check - verify the raw graph: levels, bounds, duplicates, in-degrees (the graph's own knowledge of who links back),
+ * reachability of every node from the entry point.  one_way links are counted, not a finding: a full neighbour may choose others.
+ * Not beside writers. 0, or -VX_ERR_graph_corrupt with the report filled. */
 int index_check(struct index *ix, struct index_report *ret);
+/* index_repair - link again every node that the entry point cannot reach. Writer. @ret_found how many there were. */
+int index_repair(struct index *ix, uint64_t *ret_found);
 struct index_stats {
 	uint32_t nodes, max_level, entry, M, ef_construction;
 	uint64_t bytes, mapped_bytes;

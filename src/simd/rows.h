@@ -17,12 +17,12 @@ enum vx_dtype { VXD_f32, VXD_f16, VXD_bf16, VXD_i8, VXD_binary, VXD_N };
 
 struct vec_rows {
 	uint32_t dim;
-	uint32_t stride;   /* bytes from row to row (64-aligned slots) */
-	uint32_t vec_off;  /* bytes from the slot's start to the vector */
+	uint32_t stride; /* bytes from row to row (64-aligned slots) */
+	uint32_t vec_off; /* bytes from the slot's start to the vector */
 	uint8_t dtype, metric;
 	_Atomic uint32_t n; /* rows that exist, live or not */
 	_Atomic(const uint8_t *) base[ROWS_SEGS]; /* first slot of the segment; NULL: not there */
-	_Atomic uint32_t bad_segs;                /* bit s: segment s gave SIGBUS or a bad checksum; answers must go another way */
+	_Atomic uint32_t bad_segs; /* bit s: segment s gave SIGBUS or a bad checksum; answers must go another way */
 };
 static inline uint32_t rows_seg(uint32_t row)
 {

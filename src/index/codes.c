@@ -1,0 +1,407 @@
+/* codes.c - compact copies of the vectors, kept in the node blocks, on which the graph is walked.
+ *
+ * The space: l2 and dot use the vector itself, cosine the vector scaled to length one, where half the squared distance is 1 - cos.
+ * l2 and cosine are indifferent to a shift, so the sample's mean is taken off first; what is left uses the whole code range.
+ *
+ * SQ8: x - mean is about scale * (c - 128), c one byte, one scale for all dimensions: the squared distance adds the errors of all
+ * dimensions alike, so equal steps are the right ones, and a step chosen by measured error (clipping a few outliers) beats the
+ * extremes.  The query becomes e, signed bytes with a step t of its own, and
+ *
+ *     |x - q|^2 = a + t^2 sum e^2 - 2 scale t (sum c e - 128 sum e),   a = scale^2 sum (c - 128)^2, kept beside the code.
+ *
+ * A node's own code serves as a query too (e = c - 128, t = scale), so building compares codes with codes.
+ * bf16: the shifted vector in 16 bits, against an f32 query.  i8 vectors under l2 and dot are their own SQ8 code, without loss.
+ * Hits are re-ranked on the stored vectors, so codes decide only where the walk goes and who reaches the re-rank. */
+#include <math.h>
+#include <string.h>
+#include "index/hnsw.h"
+
+#define SAMPLE_MAX 1024u
+#define PAIRS      256u
+
+static bool shifts(const struct codes *c)
+{
+	return (c->metric == VXM_l2 || c->metric == VXM_cosine || c->metric == VXM_l1) && c->dtype != VXD_i8;
+}
+/* a stored vector in the space the codes are made in, mean not yet taken off */
+static bool to_space(const struct codes *c, const struct simd *k, const void *v, float *out)
+{
+	if (!v)
+		return false;
+	simd_to_f32(v, c->dtype, 0, c->dim, out);
+	if (c->metric != VXM_cosine)
+		return true;
+	float n = k->dot_f32(out, out, c->dim);
+	if (!(n > 0))
+		return true;
+	/* two factors: 1/sqrt alone may be out of range where n is tiny or infinite */
+	float inv = 1.0f / sqrtf(n);
+	if (!isfinite(inv) || inv == 0) {
+		float m = 0;
+		for (uint32_t i = 0; i < c->dim; i++)
+			m = fmaxf(m, fabsf(out[i]));
+		for (uint32_t i = 0; i < c->dim; i++)
+			out[i] /= m;
+		inv = 1.0f / sqrtf(k->dot_f32(out, out, c->dim));
+	}
+	for (uint32_t i = 0; i < c->dim; i++)
+		out[i] *= inv;
+	return true;
+}
+static void shift(const struct codes *c, float *x)
+{
+	if (c->mean)
+		for (uint32_t i = 0; i < c->dim; i++)
+			x[i] -= c->mean[i];
+}
+static uint8_t quant(float x, float inv_scale, uint32_t *clipped)
+{
+	float f = x * inv_scale;
+	f = f < 0 ? f - 0.5f : f + 0.5f;
+	if (!(f > -128.5f)) {
+		++*clipped;
+		return 0;
+	}
+	if (f >= 128.0f) {
+		++*clipped;
+		return 255;
+	}
+	return (uint8_t)((int32_t)f + 128);
+}
+uint32_t codes_put(const struct index *ix, struct hnsw_view *v, uint32_t row, float *scratch)
+{
+	const struct codes *c = &v->codes;
+	uint8_t *block = hnsw_block(v, row), *code = block + v->off_code;
+	float *a = (float *)(block + v->off_a);
+	const void *vec = rows_vec(ix->rows, row);
+	uint32_t clipped = 0;
+	*a = 0;
+	if (c->kind == CODE_EXACT)
+		return 0;
+	if (c->kind == CODE_F32) {
+		float n = vec && c->metric == VXM_cosine ? ix->simd->dot_f32(vec, vec, c->dim) : 0;
+		*a = n > 0 ? 1.0f / sqrtf(n) : 0;
+		return 0;
+	}
+	if (c->kind == CODE_BITS) {
+		if (vec)
+			memcpy(code, vec, c->bytes);
+		return 0;
+	}
+	if (!to_space(c, ix->simd, vec, scratch)) {
+		memset(code, 0, c->bytes);
+		return 0;
+	}
+	shift(c, scratch);
+	if (c->kind == CODE_BF16) {
+		for (uint32_t i = 0; i < c->dim; i++)
+			((uint16_t *)code)[i] = simd_f32_bf16(scratch[i]);
+		return 0;
+	}
+	int64_t norm2 = 0;
+	for (uint32_t i = 0; i < c->dim; i++) {
+		code[i] = quant(scratch[i], c->inv_scale, &clipped);
+		int32_t s = code[i] - 128;
+		norm2 += (int64_t)(s * s);
+	}
+	*a = c->scale * c->scale * (float)norm2;
+	return clipped;
+}
+static void scorer_init(struct index *ix, const struct hnsw_view *v, struct hnsw_scorer *s)
+{
+	s->ix = ix;
+	s->v = v;
+	s->mul = s->add = s->wa = s->qnorm2 = 0;
+	s->bias = 0;
+	s->e = NULL;
+	s->q = NULL;
+	s->distances = 0;
+}
+/* the coefficients from a query's step t, sum of e and sum of e^2 */
+static void sq8_terms(struct hnsw_scorer *s, float t, int64_t sum, int64_t sum2)
+{
+	const struct codes *c = &s->v->codes;
+	s->bias = (int32_t)(128 * sum);
+	if (c->metric == VXM_dot) {
+		s->mul = -c->scale * t;
+		return;
+	}
+	float half = c->metric == VXM_cosine ? 0.5f : 1.0f;
+	s->wa = half;
+	s->mul = -2.0f * half * c->scale * t;
+	s->add = half * t * t * (float)sum2;
+}
+void codes_query(
+        struct index *ix, const struct hnsw_view *v, struct hnsw_scorer *s, const void *q, float *qf, int8_t *qe)
+{
+	const struct codes *c = &v->codes;
+	scorer_init(ix, v, s);
+	if (c->kind == CODE_EXACT || c->kind == CODE_BITS) {
+		struct exact_query e;
+		exact_init(&e, ix->rows, q);
+		s->q = q;
+		s->qnorm2 = e.qnorm2;
+		return;
+	}
+	if (c->kind == CODE_F32) {
+		s->q = q;
+		if (c->metric == VXM_cosine) {
+			float n = ix->simd->dot_f32(q, q, c->dim);
+			s->mul = n > 0 ? -1.0f / sqrtf(n) : 0;
+		}
+		return;
+	}
+	to_space(c, ix->simd, q, qf);
+	shift(c, qf);
+	s->q = qf;
+	if (c->kind == CODE_BF16)
+		return;
+	s->e = qe;
+	if (c->kind == CODE_SQ8_L1) {
+		uint32_t clipped = 0;
+		for (uint32_t i = 0; i < c->dim; i++)
+			qe[i] = (int8_t)quant(qf[i], c->inv_scale, &clipped);
+		s->mul = c->scale;
+		return;
+	}
+	float top = 0;
+	for (uint32_t i = 0; i < c->dim; i++)
+		top = fmaxf(top, fabsf(qf[i]));
+	float t = top / 127.0f, inv = t > 0 && isfinite(1.0f / t) ? 1.0f / t : 0;
+	int64_t sum = 0, sum2 = 0;
+	for (uint32_t i = 0; i < c->dim; i++) {
+		float f = qf[i] * inv;
+		int32_t e = f >= -127.5f && f <= 127.5f ? (int32_t)(f < 0 ? f - 0.49f : f + 0.49f) : 0; /* NaN: 0 */
+		qe[i] = (int8_t)e;
+		sum += e;
+		sum2 += (int64_t)(e * e);
+	}
+	sq8_terms(s, t, sum, sum2);
+}
+void codes_node(struct index *ix, const struct hnsw_view *v, struct hnsw_scorer *s, uint32_t row, float *qf, int8_t *qe)
+{
+	const struct codes *c = &v->codes;
+	const uint8_t *code = hnsw_block(v, row) + v->off_code;
+	scorer_init(ix, v, s);
+	switch (c->kind) {
+	case CODE_EXACT:
+	case CODE_F32: {
+		const void *q = rows_vec(ix->rows, row);
+		if (q)
+			codes_query(ix, v, s, q, qf, qe);
+		break;
+	}
+	case CODE_BITS:
+		s->q = code;
+		break;
+	case CODE_BF16:
+		for (uint32_t i = 0; i < c->dim; i++)
+			qf[i] = simd_bf16_f32(((const uint16_t *)code)[i]);
+		s->q = qf;
+		break;
+	case CODE_SQ8_L1:
+		memcpy(qe, code, c->dim);
+		s->e = qe;
+		s->mul = c->scale;
+		break;
+	default: {
+		int32_t sum = 0, sum2 = 0;
+		for (uint32_t i = 0; i < c->dim; i++) {
+			int32_t e = (int32_t)code[i] - 128;
+			qe[i] = (int8_t)e;
+			sum += e;
+			sum2 += e * e;
+		}
+		s->e = qe;
+		sq8_terms(s, c->scale, sum, sum2);
+	}
+	}
+}
+static void score_exact(struct hnsw_scorer *s, const uint32_t *ids, uint32_t n, float *ret)
+{
+	struct exact_query e = {.rows = s->ix->rows, .simd = s->ix->simd, .q = s->q, .qnorm2 = s->qnorm2};
+	for (uint32_t i = 0; i < n; i++)
+		ret[i] = s->q ? exact_distance(&e, rows_vec(e.rows, ids[i])) : INFINITY;
+}
+void codes_score(struct hnsw_scorer *s, const uint32_t *ids, uint32_t n, float *ret)
+{
+	const struct hnsw_view *v = s->v;
+	const struct codes *c = &v->codes;
+	const struct simd *k = s->ix->simd;
+	const void *p[HNSW_BATCH];
+	int32_t dot[HNSW_BATCH];
+	if (!n)
+		return;
+	p[0] = NULL;
+	s->distances += n;
+	if (v->map) {
+		for (uint32_t i = 0; i < n; i++)
+			(void)hnsw_map_touch(
+			        s->ix, v->map, hnsw_block(v, ids[i]), v->stride); /* damage is kept in ix->failed */
+	}
+	switch (c->kind) {
+	case CODE_EXACT:
+		score_exact(s, ids, n, ret);
+		return;
+	case CODE_F32:
+		for (uint32_t i = 0; i < n; i++) {
+			p[i] = rows_vec(s->ix->rows, ids[i]);
+			if (!p[i] || !s->q) {
+				score_exact(s, ids, n, ret);
+				return;
+			}
+		}
+		if (c->metric == VXM_l2) {
+			k->l2_f32_n(p, n, s->q, c->dim, ret);
+		} else {
+			k->dot_f32_n(p, n, s->q, c->dim, ret);
+			for (uint32_t i = 0; i < n; i++)
+				ret[i] = c->metric == VXM_dot ? -ret[i] : 1.0f + s->mul * *hnsw_a(v, ids[i]) * ret[i];
+		}
+		break;
+	case CODE_BITS:
+		for (uint32_t i = 0; i < n; i++)
+			ret[i] = (float)k->hamming(hnsw_block(v, ids[i]) + v->off_code, s->q, c->bytes);
+		return;
+	case CODE_BF16:
+		for (uint32_t i = 0; i < n; i++) {
+			const uint16_t *x = (const uint16_t *)(hnsw_block(v, ids[i]) + v->off_code);
+			ret[i] = c->metric == VXM_dot
+			                 ? -k->dot_bf16(x, s->q, c->dim)
+			                 : k->l2_bf16(x, s->q, c->dim) * (c->metric == VXM_cosine ? 0.5f : 1.0f);
+		}
+		break;
+	case CODE_SQ8_L1:
+		for (uint32_t i = 0; i < n; i++)
+			p[i] = hnsw_block(v, ids[i]) + v->off_code;
+		k->l1_u8_n(p, n, (const uint8_t *)s->e, c->dim, dot);
+		for (uint32_t i = 0; i < n; i++)
+			ret[i] = s->mul * (float)dot[i];
+		return;
+	default:
+		for (uint32_t i = 0; i < n; i++)
+			p[i] = hnsw_block(v, ids[i]) + v->off_code;
+		k->dot_u8s8_n(p, n, s->e, c->dim, dot);
+		for (uint32_t i = 0; i < n; i++) {
+			const float *a = (const float *)((const uint8_t *)p[i] - v->off_code + v->off_a);
+			ret[i] = s->wa * *a + s->mul * (float)(dot[i] - s->bias) + s->add;
+		}
+	}
+	for (uint32_t i = 0; i < n; i++)
+		if (!(ret[i] == ret[i]))
+			ret[i] = INFINITY;
+}
+static double sq_err(const struct codes *c, const float *x, float scale)
+{
+	double s = 0;
+	float inv = 1.0f / scale;
+	uint32_t clipped = 0;
+	for (uint32_t i = 0; i < c->dim; i++) {
+		double d = (double)x[i] - (double)scale * ((int)quant(x[i], inv, &clipped) - 128);
+		s += d * d;
+	}
+	return s;
+}
+/* mean relative error of the distance between coded neighbours in the sample */
+static double pair_loss(const struct codes *c, const float *x, uint32_t n)
+{
+	double sum = 0;
+	uint32_t used = 0;
+	for (uint32_t i = 0; i + 1 < n && i < PAIRS; i++) {
+		const float *a = x + (size_t)i * c->dim, *b = a + c->dim;
+		double d = 0, e = 0;
+		uint32_t clipped = 0;
+		for (uint32_t j = 0; j < c->dim; j++) {
+			double u = (double)a[j] - (double)b[j];
+			double w = (double)c->scale * ((int)quant(a[j], c->inv_scale, &clipped) -
+			                                      (int)quant(b[j], c->inv_scale, &clipped));
+			d += u * u;
+			e += w * w;
+		}
+		if (d > 0) {
+			sum += fabs(e - d) / d;
+			used++;
+		}
+	}
+	return used ? sum / used : 0;
+}
+int codes_calibrate(const struct index *ix, struct codes *c, const uint32_t *sample, uint32_t n)
+{
+	if (c->kind == CODE_EXACT || c->kind == CODE_F32 || c->kind == CODE_BITS)
+		return 0;
+	if (n > SAMPLE_MAX)
+		n = SAMPLE_MAX;
+	if ((size_t)n * c->dim > (16u << 20)) /* 64 MiB of sample is enough at any dimension */
+		n = (uint32_t)((16u << 20) / c->dim);
+	float *x = mem_alloc(MEM_index_work, ((size_t)n + 1) * c->dim * sizeof(float)), *mean = NULL;
+	if (!x)
+		return -ENOMEM;
+	uint32_t m = 0;
+	for (uint32_t i = 0; i < n; i++) {
+		float *y = x + (size_t)m * c->dim;
+		if (to_space(c, ix->simd, rows_vec(ix->rows, sample[i]), y) && simd_finite(y, c->dim))
+			m++;
+	}
+	c->sample_n = m;
+	if (shifts(c)) {
+		mean = mem_zalloc(MEM_index, c->dim * sizeof(float));
+		if (!mean) {
+			mem_free(MEM_index_work, x);
+			return -ENOMEM;
+		}
+		for (uint32_t j = 0; j < c->dim && m; j++) {
+			double s = 0;
+			for (uint32_t i = 0; i < m; i++)
+				s += (double)x[(size_t)i * c->dim + j];
+			mean[j] = (float)(s / m);
+		}
+	}
+	mem_free(MEM_index, c->mean);
+	c->mean = mean;
+	float top = 0;
+	for (uint32_t i = 0; i < m; i++) {
+		shift(c, x + (size_t)i * c->dim);
+		for (uint32_t j = 0; j < c->dim; j++)
+			top = fmaxf(top, fabsf(x[(size_t)i * c->dim + j]));
+	}
+	if (!(top > 0) || !isfinite(top))
+		top = 1.0f; /* nothing to go by: one vector, or all alike */
+	float best = top / 127.0f;
+	if (c->dtype == VXD_i8 && c->metric != VXM_cosine) {
+		best = 1.0f;
+	} else {
+		double best_err = INFINITY;
+		uint32_t probe = m < 128 ? m : 128;
+		for (float f = 1.0f; f > 0.1f; f *= 0.84f) {
+			double e = 0;
+			for (uint32_t i = 0; i < probe; i++)
+				e += sq_err(c, x + (size_t)(i * (m / probe)) * c->dim, top / 127.0f * f);
+			if (e < best_err) {
+				best_err = e;
+				best = top / 127.0f * f;
+			}
+		}
+	}
+	c->scale = best;
+	c->inv_scale = 1.0f / best;
+	c->loss = pair_loss(c, x, m);
+	mem_free(MEM_index_work, x);
+	return 0;
+}
+double codes_error(const struct index *ix, const struct codes *c, const uint32_t *sample, uint32_t n)
+{
+	if (c->kind != CODE_SQ8 && c->kind != CODE_SQ8_L1)
+		return 0;
+	float *x = mem_alloc(MEM_index_work, ((size_t)c->dim + 1) * sizeof(float));
+	double e = 0;
+	uint32_t m = 0;
+	for (uint32_t i = 0; x && i < n && m < 128; i++) {
+		if (!to_space(c, ix->simd, rows_vec(ix->rows, sample[i]), x) || !simd_finite(x, c->dim))
+			continue;
+		shift(c, x);
+		e += sq_err(c, x, c->scale);
+		m++;
+	}
+	mem_free(MEM_index_work, x);
+	return m ? e / m : 0;
+}

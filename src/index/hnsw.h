@@ -1,0 +1,302 @@
+/* hnsw.h - the graph's insides, shared by the files hnsw_*.c, codes.c and nothing else.
+ *
+ * A node is a row number.  Everything a visit needs lies in one block of fixed stride, in segments as rows.h has them, so a block
+ * never moves while a view lives:
+ *
+ *     links[M0]  u32 each, EMPTY-terminated          what an expansion reads
+ *     meta       u32: level + 1 (0: not linked) in the low 5 bits, first upper link row in the rest
+ *     a          f32: the code's per-vector term (codes.c)
+ *     code       the traversal code                  what a distance reads, one run of lines with `a`
+ *
+ * Upper levels are rows of M links in segments of their own: level l of a node is row upper + l - 1.
+ *
+ * Readers and the writer.  A reader takes a work area, stores the epoch in it, loads the view, walks, and stores 0.  Links are
+ * atomic words; a node's code and links are written before the first link to it is published (release).  Memory that a reader may
+ * still see (a replaced view, the block of a deleted row) is touched again only after hnsw_grace(): every work area is idle or was
+ * taken at a later epoch.  Node locks exist only among the writers of a parallel build. */
+#pragma once
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/mem.h"
+#include "index/index.h"
+#include "simd/simd.h"
+
+#define HNSW_EMPTY       0xffffffffu
+#define HNSW_LEVEL_MAX   16u
+#define HNSW_META_LEVEL  31u
+#define HNSW_META_SHIFT  5u
+#define HNSW_UP_MAX      (1u << 27) /* upper link rows */
+#define HNSW_BATCH       160u /* most ids one expansion gathers: 2M = 128 at most, and slack */
+#define HNSW_READERS_MAX 64u
+#define HNSW_WRITERS_MAX 16u
+#define HNSW_LOCKS       1024u
+#define HNSW_PAGE        4096u
+#define HNSW_HEAP_MAX    32768u /* open candidates of a filtered walk; more, and the exact scan takes over */
+
+typedef _Atomic uint32_t hnsw_link;
+
+/* how distances are found while walking */
+enum code_kind {
+	CODE_EXACT, /* on the stored vectors by exact.c, any dtype and metric */
+	CODE_F32, /* on the stored f32 vectors: l2, cosine, dot */
+	CODE_BF16, /* bf16 copy in the block */
+	CODE_SQ8, /* u8 codes: l2, cosine, dot */
+	CODE_SQ8_L1, /* u8 codes: l1 */
+	CODE_BITS, /* binary vectors copied into the block */
+};
+struct codes {
+	uint8_t kind, metric, dtype;
+	uint32_t dim, bytes; /* bytes of one code */
+	float scale, inv_scale; /* one code step in the metric's space */
+	float mean_norm2; /* |mean|^2 */
+	double loss; /* measured: mean relative error of a distance on the sample */
+	uint32_t sample_n;
+	float *mean; /* [dim]; owned by the view */
+};
+
+/* what readers see; replaced as a whole when codes are recalibrated or a mapped graph becomes resident */
+struct hnsw_view {
+	uint32_t M, M0, stride, off_meta, off_a, off_code;
+	uint32_t nodes_cap_max; /* rows a mapped view has; HNSW_EMPTY for a resident one */
+	_Atomic(uint8_t *) seg[ROWS_SEGS];
+	_Atomic(hnsw_link *) up[ROWS_SEGS];
+	_Atomic uint32_t up_n; /* upper link rows in use or free; next fresh one */
+	struct codes codes;
+	struct hnsw_map *map; /* NULL: resident */
+};
+
+struct hnsw_cand {
+	float d;
+	uint32_t id; /* top bit: expanded */
+};
+#define HNSW_SEEN 0x80000000u
+
+/* sorted ascending by (d, id) */
+struct hnsw_pool {
+	struct hnsw_cand *c;
+	uint32_t n, cap, next; /* next: first that may be unexpanded */
+};
+
+struct hnsw_scorer {
+	struct index *ix;
+	const struct hnsw_view *v;
+	const void *q; /* f32 form, or the raw query for CODE_EXACT and CODE_BITS */
+	const int8_t *e; /* SQ8 form */
+	float mul, add, wa; /* dist = wa * a + mul * (dot - bias) + add */
+	int32_t bias;
+	float qnorm2; /* CODE_EXACT */
+	uint64_t distances;
+};
+
+#define HNSW_CANDS (3u * 128u + 8u) /* a node's links, a deleted neighbour's, and the new one */
+struct hnsw_write_area {
+	struct hnsw_cand cand[HNSW_CANDS], keep[HNSW_BATCH];
+	uint32_t outs[HNSW_BATCH];
+	uint16_t alive[CONF_EF_MAX];
+};
+/* a work area; one search or one writer owns it at a time */
+struct hnsw_work {
+	_Atomic uint32_t busy;
+	_Atomic uint64_t epoch; /* 0: idle */
+	uint16_t *tags;
+	uint32_t tags_cap;
+	uint16_t tag;
+	struct hnsw_pool pool, res;
+	struct hnsw_cand *heap;
+	uint32_t heap_n, ef_cap;
+	float *qf, *qf2; /* [dim] */
+	int8_t *qe, *qe2; /* [dim] */
+	uint32_t dim;
+	uint32_t ids[HNSW_BATCH];
+	float dist[HNSW_BATCH];
+	struct hnsw_write_area *wr; /* writers only */
+};
+
+struct index {
+	const struct vec_rows *rows;
+	const struct simd *simd;
+	uint32_t M, M0, efc, readers, dim;
+	uint8_t codes_wanted, metric, dtype;
+	double level_mult;
+	uint64_t seed;
+	_Atomic(struct hnsw_view *) view;
+	_Atomic uint64_t entry; /* row | level << 32; row HNSW_EMPTY: none */
+	_Atomic uint64_t epoch;
+	_Atomic uint32_t count;
+	_Atomic uint32_t failed;
+	uint32_t recalibrate_at; /* count at which codes are looked at again */
+	_Atomic uint64_t clipped, encoded; /* components outside the code range since the last calibration */
+	_Atomic uint64_t draws;
+	/* writer side */
+	_Atomic(_Atomic uint16_t *) indeg[ROWS_SEGS]; /* level-0 links that point at a row, saturating */
+	uint32_t up_free[HNSW_LEVEL_MAX + 1]; /* free runs of upper link rows by length, chained */
+	pthread_mutex_t grow_lock, entry_lock;
+	pthread_mutex_t node_lock[HNSW_LOCKS];
+	bool parallel;
+	uint32_t changes; /* since the last look at reachability */
+	struct hnsw_work *read_work; /* [readers] */
+	struct hnsw_work *write_work; /* [HNSW_WRITERS_MAX] */
+};
+
+/* --- blocks (hnsw.c) --- */
+static inline uint8_t *hnsw_block(const struct hnsw_view *v, uint32_t row)
+{
+	uint32_t s = rows_seg(row);
+	uint8_t *b = atomic_load_explicit(&v->seg[s], memory_order_acquire);
+	return b + (size_t)(row - rows_seg_first(s)) * v->stride;
+}
+static inline hnsw_link *hnsw_links0(const struct hnsw_view *v, uint32_t row)
+{
+	return (hnsw_link *)hnsw_block(v, row);
+}
+static inline hnsw_link *hnsw_up_row(const struct hnsw_view *v, uint32_t r)
+{
+	uint32_t s = rows_seg(r);
+	hnsw_link *b = atomic_load_explicit(&v->up[s], memory_order_acquire);
+	return b + (size_t)(r - rows_seg_first(s)) * v->M;
+}
+static inline hnsw_link *hnsw_meta(const struct hnsw_view *v, uint32_t row)
+{
+	return (hnsw_link *)(hnsw_block(v, row) + v->off_meta);
+}
+static inline float *hnsw_a(const struct hnsw_view *v, uint32_t row)
+{
+	return (float *)(hnsw_block(v, row) + v->off_a);
+}
+/* hnsw_links - the link row of a node at a level; level must be <= its own. */
+static inline hnsw_link *hnsw_links(const struct hnsw_view *v, uint32_t row, uint32_t level)
+{
+	if (!level)
+		return hnsw_links0(v, row);
+	return hnsw_up_row(
+	        v, (atomic_load_explicit(hnsw_meta(v, row), memory_order_acquire) >> HNSW_META_SHIFT) + level - 1);
+}
+static inline bool hnsw_has(const struct hnsw_view *v, uint32_t row)
+{
+	return row < v->nodes_cap_max && rows_seg(row) < ROWS_SEGS &&
+	       atomic_load_explicit(&v->seg[rows_seg(row)], memory_order_acquire);
+}
+int hnsw_view_new(const struct index *ix, uint8_t kind, struct hnsw_view **ret);
+void hnsw_view_free(struct hnsw_view *v);
+int hnsw_view_grow(struct index *ix, struct hnsw_view *v, uint32_t row); /* the segment of row exists after it */
+int hnsw_up_alloc(struct index *ix, struct hnsw_view *v, uint32_t levels, uint32_t *ret);
+void hnsw_up_release(struct index *ix, struct hnsw_view *v, uint32_t first, uint32_t levels);
+void hnsw_grace(struct index *ix);
+void hnsw_view_swap(struct index *ix, struct hnsw_view *nv); /* publishes nv, waits, frees the old one */
+_Atomic uint16_t *hnsw_indeg(const struct index *ix, uint32_t row);
+int hnsw_recode(struct index *ix, const uint32_t *sample, uint32_t sample_n, bool force);
+void hnsw_layout(struct hnsw_view *v, uint32_t M, uint32_t M0, uint8_t kind, uint32_t dim);
+int hnsw_writable(struct index *ix);
+
+/* --- work areas (hnsw_work.c) --- */
+int hnsw_work_take(struct index *ix, struct hnsw_work *set, uint32_t n, struct hnsw_work **ret);
+void hnsw_work_put(struct hnsw_work *w);
+int hnsw_writer_take(struct index *ix, struct hnsw_work **ret);
+int hnsw_work_prepare(
+        const struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, uint32_t ef, bool filtered);
+void hnsw_work_done(struct hnsw_work *w);
+/* hnsw_tags_next - forget all visits: a new generation, or a cleared table every 65,535th time. */
+void hnsw_tags_next(struct hnsw_work *w);
+static inline bool hnsw_visit(struct hnsw_work *w, uint32_t id) /* true: first time */
+{
+	if (id >= w->tags_cap || w->tags[id] == w->tag)
+		return false;
+	w->tags[id] = w->tag;
+	return true;
+}
+
+/* --- codes (codes.c) --- */
+int codes_calibrate(const struct index *ix, struct codes *c, const uint32_t *sample, uint32_t n);
+/* codes_error - mean squared error of a code's components on a sample, in the space of the codes. */
+double codes_error(const struct index *ix, const struct codes *c, const uint32_t *sample, uint32_t n);
+/* codes_put - write the code and the per-vector term of a row into its block. Returns components clipped. */
+uint32_t codes_put(const struct index *ix, struct hnsw_view *v, uint32_t row, float *scratch);
+/* codes_query - prepare scoring against an arbitrary query in the collection's dtype. */
+void codes_query(
+        struct index *ix, const struct hnsw_view *v, struct hnsw_scorer *s, const void *q, float *qf, int8_t *qe);
+/* codes_node - prepare scoring against a node already in the graph. */
+void codes_node(
+        struct index *ix, const struct hnsw_view *v, struct hnsw_scorer *s, uint32_t row, float *qf, int8_t *qe);
+/* codes_score - distances to n <= HNSW_BATCH nodes. */
+void codes_score(struct hnsw_scorer *s, const uint32_t *ids, uint32_t n, float *ret);
+/* codes_exact - true when scores are the metric's own distances, so that no re-rank is needed. */
+static inline bool codes_exact(const struct codes *c)
+{
+	return c->kind == CODE_EXACT || c->kind == CODE_F32 || c->kind == CODE_BITS;
+}
+
+/* --- exact distances (exact.c) --- */
+struct exact_query {
+	const struct vec_rows *rows;
+	const struct simd *simd;
+	const void *q;
+	float qnorm2; /* |q|^2, cosine only */
+};
+void exact_init(struct exact_query *e, const struct vec_rows *rows, const void *q);
+float exact_norm2(const struct simd *simd, const struct vec_rows *rows, const void *v);
+float exact_distance(const struct exact_query *e, const void *v); /* v NULL: INFINITY */
+int exact_check_query(const struct vec_rows *rows, const void *q);
+/* exact_pool_scan - offer every row of a list to a pool of the k best. */
+uint64_t exact_scan_rows(const struct exact_query *e, const uint32_t *ids, uint32_t n, const struct row_bits *live,
+        const struct row_bits *filter, struct hnsw_pool *best);
+/* exact_scan_all - the same over all rows [0, n); -VX_ERR_cancelled. */
+int exact_scan_all(const struct exact_query *e, uint32_t n, struct index_query *q, struct hnsw_pool *best);
+
+/* --- pools --- */
+/* pool_offer - insert into a sorted pool of at most cap; returns the position or cap when it was not good enough. */
+static inline bool hnsw_less(float d, uint32_t id, const struct hnsw_cand *c)
+{
+	return d < c->d || (d == c->d && id < (c->id & ~HNSW_SEEN));
+}
+static inline uint32_t hnsw_offer(struct hnsw_pool *p, float d, uint32_t id)
+{
+	uint32_t lo = 0, hi = p->n;
+	if (hi == p->cap && !hnsw_less(d, id, &p->c[hi - 1]))
+		return p->cap;
+	while (lo < hi) {
+		uint32_t mid = (lo + hi) >> 1;
+		if (hnsw_less(d, id, &p->c[mid]))
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	uint32_t end = p->n < p->cap ? p->n++ : p->n - 1;
+	__builtin_memmove(&p->c[lo + 1], &p->c[lo], (size_t)(end - lo) * sizeof(p->c[0]));
+	p->c[lo].d = d;
+	p->c[lo].id = id;
+	if (lo < p->next)
+		p->next = lo;
+	return lo;
+}
+
+/* --- walking (hnsw_search.c) --- */
+/* hnsw_greedy - from `from` down to the nearest node of level `stop`+1, walking by steps of one. */
+uint32_t hnsw_greedy(struct index *ix, const struct hnsw_view *v, struct hnsw_scorer *s, struct hnsw_work *w,
+        uint32_t from, uint32_t level, uint32_t stop, float *ret_d);
+/* hnsw_beam - fill w->pool with the ef nearest nodes of a level, started from the pool's content. */
+int hnsw_beam(struct index *ix, const struct hnsw_view *v, struct hnsw_scorer *s, struct hnsw_work *w, uint32_t level,
+        const _Atomic int *cancel, uint64_t *hops);
+
+/* --- linking (hnsw_insert.c) --- */
+int hnsw_changed(struct index *ix);
+int hnsw_link_row(struct index *ix, struct hnsw_work *w, uint32_t row);
+/* hnsw_set_links - replace a link row; in-degrees follow. */
+void hnsw_set_links(struct index *ix, const struct hnsw_view *v, uint32_t row, uint32_t level,
+        const struct hnsw_cand *sel, uint32_t n);
+uint32_t hnsw_select(struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, const struct hnsw_cand *cand,
+        uint32_t n, uint32_t most, struct hnsw_cand *ret);
+uint32_t hnsw_link_n(const hnsw_link *l, uint32_t most);
+bool hnsw_force_link(struct index *ix, const struct hnsw_view *v, uint32_t y, uint32_t x);
+/* hnsw_reselect - choose a node's links again among n scored candidates, keeping those that nothing else points at. */
+void hnsw_reselect(struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, uint32_t row, uint32_t level,
+        struct hnsw_cand *cand, uint32_t n, uint32_t dropped);
+void hnsw_sort(struct hnsw_cand *c, uint32_t n);
+
+/* --- mapped files (hnsw_io.c) --- */
+void hnsw_map_free(struct hnsw_map *m);
+/* hnsw_map_touch - the pages of [p, p + n) have been checked; false: damaged, ix->failed is set. */
+int hnsw_map_verify(struct index *ix, const struct hnsw_view *v); /* every page, every link and level */
+bool hnsw_map_touch(struct index *ix, const struct hnsw_map *m, const void *p, size_t n);

@@ -1,0 +1,408 @@
+/* hnsw_insert.c - linking a row: level draw, search for neighbours, diverse selection, back links; and the parallel build.
+ *
+ * A new node is made invisible and whole first: code, level, and its own links on every level, found from the top down.  Only then
+ * do others link to it, from level 0 up, so a reader that meets it can always descend.
+ *
+ * A full neighbour chooses its links again (the same diverse selection among the old ones and the new).  Level 0 counts how many
+ * links point at each node; a link that is the last one pointing at a node is not dropped, another with more gives way.  That
+ * keeps nodes reachable under pruning and deletion; islands of several nodes are left to hnsw_repair().
+ *
+ * Among writers of a parallel build a node's link row is changed under the node's (striped) lock, one lock at a time.
+ * Source: Malkov & Yashunin, arXiv:1603.09320, Alg. 1 and 4, without extendCandidates and keepPruned. */
+#include <math.h>
+#include <string.h>
+#include "base/thread.h"
+#include "index/hnsw.h"
+
+#define BUILD_STACK  (128u << 10)
+#define CLIP_LOOK    1024u /* inserts between looks at the share of clipped components */
+#define CLIP_SHARE   0.02
+#define REPAIR_LEAST 500u /* changes between looks at reachability, */
+#define REPAIR_SHARE 8u /* and not before an 8th of the nodes changed: a few node visits a change */
+
+static pthread_mutex_t *lock_of(struct index *ix, uint32_t row)
+{
+	return &ix->node_lock[row * 2654435761u >> 22];
+}
+static void lock_node(struct index *ix, uint32_t row)
+{
+	if (ix->parallel)
+		pthread_mutex_lock(lock_of(ix, row));
+}
+static void unlock_node(struct index *ix, uint32_t row)
+{
+	if (ix->parallel)
+		pthread_mutex_unlock(lock_of(ix, row));
+}
+static bool cand_less(const struct hnsw_cand *a, const struct hnsw_cand *b)
+{
+	return a->d < b->d || (a->d == b->d && a->id < b->id);
+}
+void hnsw_sort(struct hnsw_cand *c, uint32_t n)
+{
+	/* Shell sort, gaps of Ciura: at most a few hundred elements, no recursion */
+	static const uint32_t gaps[] = {132, 57, 23, 10, 4, 1};
+	for (uint32_t g = 0; g < sizeof(gaps) / sizeof(gaps[0]); g++) {
+		uint32_t gap = gaps[g];
+		for (uint32_t i = gap; i < n; i++) {
+			struct hnsw_cand x = c[i];
+			uint32_t j = i;
+			for (; j >= gap && cand_less(&x, &c[j - gap]); j -= gap)
+				c[j] = c[j - gap];
+			c[j] = x;
+		}
+	}
+}
+static void indeg_add(struct index *ix, uint32_t row)
+{
+	_Atomic uint16_t *d = hnsw_indeg(ix, row);
+	if (atomic_load_explicit(d, memory_order_relaxed) < UINT16_MAX - 64)
+		atomic_fetch_add_explicit(d, 1, memory_order_relaxed);
+}
+static void indeg_sub(struct index *ix, uint32_t row)
+{
+	_Atomic uint16_t *d = hnsw_indeg(ix, row);
+	if (atomic_load_explicit(d, memory_order_relaxed))
+		atomic_fetch_sub_explicit(d, 1, memory_order_relaxed);
+}
+static uint32_t indeg_get(const struct index *ix, uint32_t row)
+{
+	return atomic_load_explicit(hnsw_indeg(ix, row), memory_order_relaxed);
+}
+uint32_t hnsw_link_n(const hnsw_link *l, uint32_t most)
+{
+	uint32_t n = 0;
+	while (n < most && atomic_load_explicit(&l[n], memory_order_relaxed) != HNSW_EMPTY)
+		n++;
+	return n;
+}
+void hnsw_set_links(struct index *ix, const struct hnsw_view *v, uint32_t row, uint32_t level,
+        const struct hnsw_cand *sel, uint32_t n)
+{
+	hnsw_link *l = hnsw_links(v, row, level);
+	uint32_t most = level ? v->M : v->M0, old = hnsw_link_n(l, most);
+	if (!level) {
+		for (uint32_t i = 0; i < n; i++)
+			indeg_add(ix, sel[i].id);
+		for (uint32_t i = 0; i < old; i++)
+			indeg_sub(ix, atomic_load_explicit(&l[i], memory_order_relaxed));
+	}
+	for (uint32_t i = 0; i < n; i++)
+		atomic_store_explicit(&l[i], sel[i].id, memory_order_release);
+	for (uint32_t i = n; i < old; i++)
+		atomic_store_explicit(&l[i], HNSW_EMPTY, memory_order_release);
+}
+/* Diverse selection: a candidate is taken when no taken one is nearer to it than the node itself is.  Done taken by taken: each
+ * one strikes out, in one batch, the later candidates it is nearer to. */
+uint32_t hnsw_select(struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, const struct hnsw_cand *cand,
+        uint32_t n, uint32_t most, struct hnsw_cand *ret)
+{
+	struct hnsw_scorer s;
+	uint32_t taken = 0;
+	/* w->wr->alive: indices of candidates not struck out, in order */
+	for (uint32_t i = 0; i < n; i++)
+		w->wr->alive[i] = (uint16_t)i;
+	for (uint32_t left = n; left && taken < most;) {
+		struct hnsw_cand c = cand[w->wr->alive[0]];
+		uint32_t kept = 0;
+		ret[taken++] = c;
+		if (taken == most || left == 1)
+			break;
+		codes_node(ix, v, &s, c.id, w->qf2, w->qe2);
+		for (uint32_t at = 1; at < left; at += HNSW_BATCH) {
+			uint32_t run = left - at < HNSW_BATCH ? left - at : HNSW_BATCH;
+			for (uint32_t i = 0; i < run; i++)
+				w->ids[i] = cand[w->wr->alive[at + i]].id;
+			codes_score(&s, w->ids, run, w->dist);
+			for (uint32_t i = 0; i < run; i++)
+				if (!(w->dist[i] < cand[w->wr->alive[at + i]].d))
+					w->wr->alive[kept++] = w->wr->alive[at + i];
+		}
+		left = kept;
+	}
+	return taken;
+}
+void hnsw_reselect(struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, uint32_t row, uint32_t level,
+        struct hnsw_cand *cand, uint32_t n, uint32_t dropped)
+{
+	hnsw_link *l = hnsw_links(v, row, level);
+	uint32_t most = level ? v->M : v->M0;
+	hnsw_sort(cand, n);
+	uint32_t taken = hnsw_select(ix, v, w, cand, n, most, w->wr->keep);
+	if (!level) {
+		uint32_t old = hnsw_link_n(l, most);
+		for (uint32_t i = 0; i < old; i++) {
+			uint32_t id = atomic_load_explicit(&l[i], memory_order_relaxed), j = 0;
+			if (id == dropped || indeg_get(ix, id) > 1)
+				continue;
+			while (j < taken && w->wr->keep[j].id != id)
+				j++;
+			if (j < taken)
+				continue;
+			/* the last link to id: it stays, at the end or in the place of the farthest that others point at too */
+			if (taken < most) {
+				w->wr->keep[taken++] = (struct hnsw_cand){INFINITY, id};
+				continue;
+			}
+			for (j = taken; j-- > 0;) {
+				if (indeg_get(ix, w->wr->keep[j].id) > 1) {
+					w->wr->keep[j].id = id;
+					break;
+				}
+			}
+		}
+	}
+	hnsw_set_links(ix, v, row, level, w->wr->keep, taken);
+}
+/* y links to x: free room first, else y chooses again */
+static void link_back(
+        struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, uint32_t y, uint32_t x, uint32_t level)
+{
+	uint32_t most = level ? v->M : v->M0;
+	lock_node(ix, y);
+	hnsw_link *l = hnsw_links(v, y, level);
+	uint32_t n = hnsw_link_n(l, most);
+	for (uint32_t i = 0; i < n; i++) {
+		if (atomic_load_explicit(&l[i], memory_order_relaxed) == x) {
+			unlock_node(ix, y);
+			return;
+		}
+	}
+	if (n < most) {
+		if (!level)
+			indeg_add(ix, x);
+		atomic_store_explicit(&l[n], x, memory_order_release);
+	} else {
+		struct hnsw_scorer s;
+		codes_node(ix, v, &s, y, w->qf, w->qe);
+		for (uint32_t i = 0; i < n; i++)
+			w->ids[i] = atomic_load_explicit(&l[i], memory_order_relaxed);
+		w->ids[n] = x;
+		codes_score(&s, w->ids, n + 1, w->dist);
+		for (uint32_t i = 0; i <= n; i++)
+			w->wr->cand[i] = (struct hnsw_cand){w->dist[i], w->ids[i]};
+		hnsw_reselect(ix, v, w, y, level, w->wr->cand, n + 1, HNSW_EMPTY);
+	}
+	unlock_node(ix, y);
+}
+/* hnsw_force_link - x becomes a level-0 link of y even if y would not choose it: in the place of the last that can spare it. */
+bool hnsw_force_link(struct index *ix, const struct hnsw_view *v, uint32_t y, uint32_t x)
+{
+	hnsw_link *l = hnsw_links0(v, y);
+	bool done = false;
+	lock_node(ix, y);
+	uint32_t n = hnsw_link_n(l, v->M0);
+	for (uint32_t i = 0; i < n && !done; i++)
+		done = atomic_load_explicit(&l[i], memory_order_relaxed) == x;
+	if (!done && n < v->M0) {
+		indeg_add(ix, x);
+		atomic_store_explicit(&l[n], x, memory_order_release);
+		done = true;
+	}
+	for (uint32_t i = n; !done && i-- > 0;) {
+		uint32_t old = atomic_load_explicit(&l[i], memory_order_relaxed);
+		if (indeg_get(ix, old) < 2)
+			continue;
+		indeg_add(ix, x);
+		indeg_sub(ix, old);
+		atomic_store_explicit(&l[i], x, memory_order_release);
+		done = true;
+	}
+	unlock_node(ix, y);
+	return done;
+}
+static uint64_t mix(uint64_t x)
+{
+	x ^= x >> 30;
+	x *= 0xbf58476d1ce4e5b9ull;
+	x ^= x >> 27;
+	x *= 0x94d049bb133111ebull;
+	return x ^ x >> 31;
+}
+/* the level of a row depends on seed and row alone, so a build gives the same levels with any number of threads */
+static uint32_t draw_level(const struct index *ix, uint32_t row)
+{
+	double u = ((double)(mix(ix->seed + row * 0x9e3779b97f4a7c15ull) >> 11) + 1.0) * 0x1p-53;
+	double l = -log(u) * ix->level_mult;
+	return l < HNSW_LEVEL_MAX - 1 ? (uint32_t)l : HNSW_LEVEL_MAX - 1;
+}
+static void raise_entry(struct index *ix, uint32_t row, uint32_t level)
+{
+	pthread_mutex_lock(&ix->entry_lock);
+	uint64_t e = atomic_load_explicit(&ix->entry, memory_order_relaxed);
+	if ((uint32_t)e == HNSW_EMPTY || level > (uint32_t)(e >> 32))
+		atomic_store_explicit(&ix->entry, row | (uint64_t)level << 32, memory_order_release);
+	pthread_mutex_unlock(&ix->entry_lock);
+}
+int hnsw_link_row(struct index *ix, struct hnsw_work *w, uint32_t row)
+{
+	struct hnsw_view *v = atomic_load(&ix->view);
+	struct hnsw_scorer s;
+	uint32_t level = draw_level(ix, row), up = 0;
+	uint64_t hops = 0;
+	VX_TRY(hnsw_view_grow(ix, v, row));
+	VX_TRY(hnsw_work_prepare(ix, v, w, ix->efc, false));
+	if (level)
+		VX_TRY(hnsw_up_alloc(ix, v, level, &up));
+	hnsw_link *l0 = hnsw_links0(v, row);
+	for (uint32_t i = 0; i < v->M0; i++)
+		atomic_store_explicit(&l0[i], HNSW_EMPTY, memory_order_relaxed);
+	atomic_store_explicit(hnsw_indeg(ix, row), 0, memory_order_relaxed);
+	atomic_fetch_add_explicit(&ix->clipped, codes_put(ix, v, row, w->qf), memory_order_relaxed);
+	atomic_fetch_add_explicit(&ix->encoded, ix->dim, memory_order_relaxed);
+	atomic_store_explicit(hnsw_meta(v, row), (level + 1) | up << HNSW_META_SHIFT, memory_order_release);
+
+	pthread_mutex_lock(&ix->entry_lock);
+	uint64_t entry = atomic_load_explicit(&ix->entry, memory_order_relaxed);
+	if ((uint32_t)entry == HNSW_EMPTY)
+		atomic_store_explicit(&ix->entry, row | (uint64_t)level << 32, memory_order_release);
+	pthread_mutex_unlock(&ix->entry_lock);
+	atomic_fetch_add_explicit(&ix->count, 1, memory_order_relaxed);
+	if ((uint32_t)entry == HNSW_EMPTY)
+		return 0;
+
+	float d;
+	uint32_t top = (uint32_t)(entry >> 32), start = level < top ? level : top;
+	codes_query(ix, v, &s, rows_vec(ix->rows, row), w->qf, w->qe);
+	uint32_t from = hnsw_greedy(ix, v, &s, w, (uint32_t)entry, top, start, &d);
+	for (uint32_t l = start + 1; l-- > 0;) {
+		w->pool.n = w->pool.next = 0;
+		w->pool.cap = ix->efc;
+		hnsw_tags_next(w);
+		(void)hnsw_visit(w, row); /* never its own neighbour */
+		hnsw_offer(&w->pool, d, from);
+		(void)hnsw_beam(ix, v, &s, w, l, NULL, &hops); /* without cancel it cannot fail */
+		uint32_t n = hnsw_select(ix, v, w, w->pool.c, w->pool.n, v->M, w->wr->keep);
+		hnsw_set_links(ix, v, row, l, w->wr->keep, n);
+		from = w->pool.c[0].id;
+		d = w->pool.c[0].d;
+	}
+	for (uint32_t l = 0; l <= start; l++) {
+		uint32_t most = l ? v->M : v->M0, near[64], n = 0;
+		hnsw_link *own = hnsw_links(v, row, l);
+		for (; n < v->M && n < most; n++) {
+			near[n] = atomic_load_explicit(&own[n], memory_order_relaxed);
+			if (near[n] == HNSW_EMPTY)
+				break;
+		}
+		for (uint32_t i = 0; i < n; i++)
+			link_back(ix, v, w, near[i], row, l);
+		for (uint32_t i = 0; !l && i < n && !indeg_get(ix, row); i++)
+			hnsw_force_link(ix, v, near[i], row);
+	}
+	if (level > top)
+		raise_entry(ix, row, level);
+	return 0;
+}
+/* codes follow the data: at growing sizes, and when many components fall outside the range */
+static int look_at_codes(struct index *ix, const uint32_t *sample, uint32_t n)
+{
+	uint32_t count = index_count(ix);
+	if (!count) {
+		ix->recalibrate_at = n < 64 ? 64 : n * 8 > n ? n * 8 : UINT32_MAX;
+		return hnsw_recode(ix, sample, n, true);
+	}
+	uint64_t enc = atomic_load_explicit(&ix->encoded, memory_order_relaxed);
+	bool clip = enc > (uint64_t)CLIP_LOOK * ix->dim &&
+	            (double)atomic_load_explicit(&ix->clipped, memory_order_relaxed) > CLIP_SHARE * (double)enc;
+	if (count < ix->recalibrate_at && !clip)
+		return 0;
+	if (count >= ix->recalibrate_at)
+		ix->recalibrate_at = count < UINT32_MAX / 8 ? count * 8 : UINT32_MAX;
+	atomic_store(&ix->clipped, 0);
+	atomic_store(&ix->encoded, 0);
+	int rc = hnsw_recode(ix, NULL, 0, false);
+	return rc == -ENOMEM ? 0 : rc; /* the old codes still serve */
+}
+int index_insert(struct index *ix, uint32_t row)
+{
+	struct hnsw_work *w;
+	if (row >= atomic_load_explicit(&ix->rows->n, memory_order_acquire) || !rows_vec(ix->rows, row))
+		return -EINVAL;
+	if (index_linked(ix, row))
+		return index_update(ix, row);
+	VX_TRY(hnsw_writable(ix));
+	VX_TRY(look_at_codes(ix, &row, 1));
+	VX_TRY(hnsw_writer_take(ix, &w));
+	int rc = hnsw_link_row(ix, w, row);
+	hnsw_work_put(w);
+	return rc ? rc : hnsw_changed(ix);
+}
+/* hnsw_changed - after a change by the single writer: from time to time nodes that got cut off are linked again. */
+int hnsw_changed(struct index *ix)
+{
+	uint64_t found;
+	if (++ix->changes < REPAIR_LEAST || ix->changes < index_count(ix) / REPAIR_SHARE)
+		return 0;
+	int rc = index_repair(ix, &found);
+	return rc == -ENOMEM ? 0 : rc; /* it was housekeeping; the change itself is done */
+}
+int index_update(struct index *ix, uint32_t row)
+{
+	if (index_linked(ix, row))
+		VX_TRY(index_delete(ix, row));
+	return index_insert(ix, row);
+}
+
+/* --- build --- */
+struct build {
+	struct index *ix;
+	const uint32_t *rows;
+	uint32_t n;
+	_Atomic uint32_t next;
+	const _Atomic int *stop;
+	_Atomic int rc;
+};
+static void build_thread(void *arg)
+{
+	struct build *b = arg;
+	struct hnsw_work *w;
+	int rc = hnsw_writer_take(b->ix, &w);
+	bool taken = !rc;
+	while (!rc && !atomic_load_explicit(&b->rc, memory_order_relaxed)) {
+		if (b->stop && atomic_load_explicit(b->stop, memory_order_relaxed))
+			break;
+		uint32_t i = atomic_fetch_add_explicit(&b->next, 1, memory_order_relaxed);
+		if (i >= b->n)
+			break;
+		if (!index_linked(b->ix, b->rows[i]))
+			rc = hnsw_link_row(b->ix, w, b->rows[i]);
+	}
+	if (taken)
+		hnsw_work_put(w);
+	if (rc)
+		atomic_store(&b->rc, rc);
+}
+int index_build(struct index *ix, const uint32_t *rows, uint32_t n, uint32_t threads, const _Atomic int *stop)
+{
+	struct build b = {.ix = ix, .rows = rows, .n = n, .stop = stop};
+	uint32_t rows_n = atomic_load_explicit(&ix->rows->n, memory_order_acquire), started = 0;
+	for (uint32_t i = 0; i < n; i++)
+		if (rows[i] >= rows_n || !rows_vec(ix->rows, rows[i]))
+			return -EINVAL;
+	if (!n)
+		return 0;
+	VX_TRY(hnsw_writable(ix));
+	VX_TRY(look_at_codes(ix, rows, n));
+	threads = threads < 1 ? 1 : threads > HNSW_WRITERS_MAX ? HNSW_WRITERS_MAX : threads;
+	if (threads == 1 || n < 256) {
+		build_thread(&b);
+	} else {
+		struct thread *t = mem_zalloc(MEM_index_work, threads * sizeof(*t));
+		if (!t)
+			return -ENOMEM;
+		ix->parallel = true;
+		for (; started < threads; started++)
+			if (thread_start(&t[started], "vx-build", BUILD_STACK, build_thread, &b))
+				break;
+		if (!started)
+			build_thread(&b);
+		for (uint32_t i = 0; i < started; i++)
+			thread_join(&t[i]);
+		ix->parallel = false;
+		mem_free(MEM_index_work, t);
+	}
+	int rc = atomic_load(&b.rc);
+	uint64_t found;
+	return rc ? rc : index_repair(ix, &found);
+}

@@ -1,0 +1,401 @@
+/* hnsw_io.c - the published graph: an immutable file that is served by mapping it.
+ *
+ *     page 0        header (struct file_header), CRC of its first bytes
+ *     mean          f32[dim] of the codes, or nothing
+ *     blocks        rows_n node blocks, as in memory
+ *     upper rows    up_n rows of M links
+ *     page CRCs     crc32c of every page from 1 to the last of the upper rows
+ *
+ * Parts begin on pages of 4096 bytes.  Open reads the header and the CRC table; a page's CRC is checked when it is first touched
+ * (one bit a page), and every link and level is bounds-checked when followed.  Numbers are little-endian; a big-endian machine
+ * refuses the file and rebuilds. */
+#include <assert.h>
+#include <fcntl.h>
+#include <string.h>
+#include "base/sbuf.h"
+#include "index/hnsw.h"
+
+#define MAGIC     0x31574e4853465856ull /* "VXFSHNW1" */
+#define VERSION   1u
+#define WRITE_RUN (64u * HNSW_PAGE)
+
+struct file_header {
+	uint64_t magic;
+	uint32_t version, header_bytes;
+	uint64_t generation, seed;
+	uint32_t dim, M, efc, rows_n;
+	uint32_t count, entry, entry_level, up_n;
+	uint32_t stride, code_bytes;
+	uint8_t metric, dtype, kind, codes_wanted;
+	float scale;
+	uint64_t mean_at, blocks_at, up_at, crc_at, file_bytes; /* bytes from the file's start */
+	uint32_t table_crc, header_crc;
+};
+static_assert(sizeof(struct file_header) == 128, "on-disk layout");
+static_assert(offsetof(struct file_header, mean_at) == 80, "on-disk layout");
+static_assert(sizeof(hnsw_link) == 4, "links are plain words on disk");
+
+struct hnsw_map {
+	struct os *os;
+	const uint8_t *base;
+	size_t bytes;
+	uint64_t pages; /* with a CRC: 1 .. pages */
+	const uint8_t *crc;
+	_Atomic uint64_t *checked;
+};
+
+static uint64_t page_up(uint64_t n)
+{
+	return (n + HNSW_PAGE - 1) & ~(uint64_t)(HNSW_PAGE - 1);
+}
+static void header_places(struct file_header *h, bool mean)
+{
+	h->mean_at = HNSW_PAGE;
+	h->blocks_at = h->mean_at + (mean ? page_up((uint64_t)h->dim * 4) : 0);
+	h->up_at = h->blocks_at + page_up((uint64_t)h->rows_n * h->stride);
+	h->crc_at = h->up_at + page_up((uint64_t)h->up_n * h->M * 4);
+	h->file_bytes = h->crc_at + page_up((h->crc_at / HNSW_PAGE - 1) * 4);
+}
+static uint32_t header_crc(const struct file_header *h)
+{
+	return crc32c(0, h, offsetof(struct file_header, header_crc));
+}
+
+/* --- writing --- */
+struct writer {
+	struct os *os;
+	int fd, rc;
+	uint8_t *buf;
+	uint32_t used;
+	uint64_t at;
+	uint8_t *crc;
+	uint64_t page;
+};
+static void put_flush(struct writer *w)
+{
+	for (uint32_t i = 0; i < w->used; i += HNSW_PAGE)
+		le32_put(w->crc + 4 * w->page++, crc32c(0, w->buf + i, HNSW_PAGE));
+	if (!w->rc && w->used)
+		w->rc = os_pwrite_all(w->os, w->fd, w->buf, w->used, (off_t)w->at);
+	w->at += w->used;
+	w->used = 0;
+}
+static void put(struct writer *w, const void *p, size_t n)
+{
+	const uint8_t *b = p;
+	while (n) {
+		size_t run = WRITE_RUN - w->used < n ? WRITE_RUN - w->used : n;
+		if (b)
+			memcpy(w->buf + w->used, b, run);
+		else
+			memset(w->buf + w->used, 0, run);
+		b = b ? b + run : b;
+		n -= run;
+		w->used += (uint32_t)run;
+		if (w->used == WRITE_RUN)
+			put_flush(w);
+	}
+}
+static void put_page_end(struct writer *w)
+{
+	if (w->used % HNSW_PAGE)
+		put(w, NULL, HNSW_PAGE - w->used % HNSW_PAGE);
+	put_flush(w);
+}
+static int write_all(struct index *ix, const struct hnsw_view *v, struct os *os, int fd, uint64_t generation)
+{
+	uint64_t entry = atomic_load(&ix->entry);
+	struct file_header h = {.magic = MAGIC,
+	        .version = VERSION,
+	        .header_bytes = sizeof(h),
+	        .generation = generation,
+	        .seed = ix->seed,
+	        .dim = ix->dim,
+	        .M = v->M,
+	        .efc = ix->efc,
+	        .count = index_count(ix),
+	        .entry = (uint32_t)entry,
+	        .entry_level = (uint32_t)(entry >> 32),
+	        .up_n = atomic_load(&v->up_n),
+	        .stride = v->stride,
+	        .code_bytes = v->codes.bytes,
+	        .metric = ix->metric,
+	        .dtype = ix->dtype,
+	        .kind = v->codes.kind,
+	        .codes_wanted = ix->codes_wanted,
+	        .scale = v->codes.scale};
+	uint32_t n = atomic_load(&ix->rows->n);
+	while (n && !(hnsw_has(v, n - 1) && (atomic_load(hnsw_meta(v, n - 1)) & HNSW_META_LEVEL)))
+		n--; /* rows past the last linked one are not worth a block */
+	h.rows_n = n;
+	header_places(&h, v->codes.mean != NULL);
+	size_t crc_bytes = (size_t)(h.file_bytes - h.crc_at);
+	struct writer w = {.os = os, .fd = fd, .at = HNSW_PAGE};
+	w.buf = mem_alloc(MEM_index_work, WRITE_RUN);
+	w.crc = mem_zalloc(MEM_index_work, crc_bytes + HNSW_PAGE);
+	w.rc = w.buf && w.crc ? 0 : -ENOMEM;
+	if (!w.rc && v->codes.mean) {
+		put(&w, v->codes.mean, (size_t)h.dim * 4);
+		put_page_end(&w);
+	}
+	for (uint32_t row = 0; !w.rc && row < n; row++)
+		put(&w, hnsw_has(v, row) ? hnsw_block(v, row) : NULL, v->stride);
+	if (!w.rc)
+		put_page_end(&w);
+	for (uint32_t r = 0; !w.rc && r < h.up_n; r++)
+		put(&w, atomic_load(&v->up[rows_seg(r)]) ? (const void *)hnsw_up_row(v, r) : NULL, (size_t)v->M * 4);
+	if (!w.rc)
+		put_page_end(&w);
+	vx_assert(w.rc || w.at == h.crc_at);
+	if (!w.rc)
+		w.rc = os_pwrite_all(os, fd, w.crc, crc_bytes, (off_t)h.crc_at);
+	if (!w.rc) {
+		h.table_crc = crc32c(0, w.crc, crc_bytes);
+		h.header_crc = header_crc(&h);
+		memset(w.buf, 0, HNSW_PAGE);
+		memcpy(w.buf, &h, sizeof(h));
+		w.rc = os_pwrite_all(os, fd, w.buf, HNSW_PAGE, 0);
+	}
+	mem_free(MEM_index_work, w.buf);
+	mem_free(MEM_index_work, w.crc);
+	return w.rc;
+}
+int index_publish(struct index *ix, struct os *os, int dirfd, const char *name, uint64_t generation)
+{
+	char tmp[128];
+	size_t len = strlen(name);
+	if (len + 5 > sizeof(tmp))
+		return -ENAMETOOLONG;
+	memcpy(tmp, name, len);
+	memcpy(tmp + len, ".tmp", 5);
+	struct hnsw_view *v = atomic_load(&ix->view);
+	uint64_t found;
+	if (!v->map && ix->changes)
+		VX_TRY(index_repair(ix, &found));
+	if (v->map)
+		VX_TRY(hnsw_map_verify(ix, v)); /* damage is not given a fresh CRC */
+	int fd = os_openat(os, dirfd, tmp, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return fd;
+	int rc = write_all(ix, v, os, fd, generation);
+	if (!rc)
+		rc = os_fsync(os, fd);
+	int rc2 = os_close(os, fd);
+	rc = rc ? rc : rc2;
+	if (!rc)
+		rc = os_renameat(os, dirfd, tmp, dirfd, name);
+	if (rc) {
+		(void)os_unlinkat(os, dirfd, tmp, 0); /* the first error is the one to report */
+		return rc;
+	}
+	int self = os_openat(os, dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	if (self < 0)
+		return self;
+	rc = os_fsync(os, self);
+	rc2 = os_close(os, self);
+	return rc ? rc : rc2;
+}
+
+/* --- reading --- */
+void hnsw_map_free(struct hnsw_map *m)
+{
+	if (!m)
+		return;
+	if (m->base)
+		(void)os_munmap(m->os, m->base, m->bytes); /* nothing could be done about it */
+	mem_free(MEM_index, (void *)m->checked);
+	mem_free(MEM_index, m);
+}
+static bool page_good(const struct hnsw_map *m, uint64_t page)
+{
+	return !page || page > m->pages ||
+	       crc32c(0, m->base + page * HNSW_PAGE, HNSW_PAGE) == le32_get(m->crc + 4 * (page - 1));
+}
+bool hnsw_map_touch(struct index *ix, const struct hnsw_map *m, const void *p, size_t n)
+{
+	uint64_t at = (uint64_t)((const uint8_t *)p - m->base), first = at / HNSW_PAGE, last = (at + n - 1) / HNSW_PAGE;
+	for (uint64_t page = first; page <= last; page++) {
+		uint64_t bit = 1ull << (page & 63);
+		if (atomic_load_explicit(&m->checked[page >> 6], memory_order_relaxed) & bit)
+			continue;
+		if (!page_good(m, page)) {
+			atomic_store_explicit(&ix->failed, 1, memory_order_release);
+			return false;
+		}
+		atomic_fetch_or_explicit(&m->checked[page >> 6], bit, memory_order_relaxed);
+	}
+	return true;
+}
+static bool links_good(const struct hnsw_view *v, uint32_t n, const hnsw_link *l, uint32_t level)
+{
+	for (uint32_t i = 0, end = 0; i < (level ? v->M : v->M0); i++) {
+		uint32_t to = atomic_load_explicit(&l[i], memory_order_relaxed);
+		if (to == HNSW_EMPTY) {
+			end = 1;
+			continue;
+		}
+		if (end || to >= n ||
+		        (atomic_load_explicit(hnsw_meta(v, to), memory_order_relaxed) & HNSW_META_LEVEL) <= level)
+			return false;
+	}
+	return true;
+}
+int hnsw_map_verify(struct index *ix, const struct hnsw_view *v)
+{
+	const struct hnsw_map *m = v->map;
+	uint32_t n = v->nodes_cap_max, up = atomic_load(&v->up_n), count = 0;
+	uint64_t entry = atomic_load(&ix->entry);
+	bool good = true;
+	if (m->pages)
+		good = hnsw_map_touch(ix, m, m->base + HNSW_PAGE, (size_t)m->pages * HNSW_PAGE);
+	for (uint32_t x = 0; good && x < n; x++) {
+		uint32_t meta = atomic_load_explicit(hnsw_meta(v, x), memory_order_relaxed),
+		         levels = meta & HNSW_META_LEVEL;
+		if (!levels)
+			continue;
+		count++;
+		uint32_t r = meta >> HNSW_META_SHIFT;
+		good = levels - 1 <= HNSW_LEVEL_MAX && levels - 1 <= (uint32_t)(entry >> 32) &&
+		       (uint64_t)r + levels - 1 <= (levels > 1 ? up : UINT32_MAX);
+		for (uint32_t l = 0; good && l < levels; l++)
+			good = links_good(v, n, hnsw_links(v, x, l), l);
+	}
+	good = good && count == index_count(ix);
+	if (good && count)
+		good = (uint32_t)entry < n &&
+		       (atomic_load(hnsw_meta(v, (uint32_t)entry)) & HNSW_META_LEVEL) == (entry >> 32) + 1;
+	if (!good)
+		atomic_store_explicit(&ix->failed, 1, memory_order_release);
+	return good ? 0 : -VX_ERR_graph_corrupt;
+}
+static int header_check(const struct file_header *h, const struct vec_rows *rows, uint64_t file_bytes)
+{
+	if (h->magic != MAGIC)
+		return -VX_ERR_graph_corrupt;
+	if (h->version != VERSION)
+		return -VX_ERR_graph_version;
+	if (h->header_crc != header_crc(h) || h->header_bytes != sizeof(*h))
+		return -VX_ERR_graph_corrupt;
+	if (h->dim != rows->dim || h->metric != rows->metric || h->dtype != rows->dtype)
+		return -VX_ERR_graph_corrupt;
+	if (h->M < 2 || h->M > 64 || h->efc < 1 || h->efc > CONF_EF_MAX || h->kind > CODE_BITS ||
+	        h->rows_n > CONF_ROWS_MAX || h->up_n > HNSW_UP_MAX || h->count > h->rows_n ||
+	        h->entry_level > HNSW_LEVEL_MAX || h->rows_n > atomic_load_explicit(&rows->n, memory_order_acquire))
+		return -VX_ERR_graph_corrupt;
+	/* a kind that does not suit the collection would be read as something else */
+	bool exact = h->kind == CODE_EXACT, plain = rows->metric != VXM_hamming && rows->dtype != VXD_binary;
+	bool suits = exact || (h->kind == CODE_F32 && rows->dtype == VXD_f32 && plain && rows->metric != VXM_l1) ||
+	             ((h->kind == CODE_SQ8 || h->kind == CODE_BF16) && plain && rows->metric != VXM_l1) ||
+	             (h->kind == CODE_SQ8_L1 && plain && rows->metric == VXM_l1) ||
+	             (h->kind == CODE_BITS && rows->dtype == VXD_binary && rows->metric != VXM_dot &&
+	                     rows->metric != VXM_cosine);
+	struct file_header want = *h;
+	header_places(&want, h->blocks_at != HNSW_PAGE);
+	if (!suits || memcmp(&want, h, sizeof(want)) || h->file_bytes != file_bytes)
+		return -VX_ERR_graph_corrupt;
+	return 0;
+}
+static int map_file(struct os *os, int fd, const struct file_header *h, struct hnsw_map **ret)
+{
+	struct hnsw_map *m = mem_zalloc(MEM_index, sizeof(*m));
+	const void *base;
+	if (!m)
+		return -ENOMEM;
+	m->os = os;
+	m->bytes = (size_t)h->file_bytes;
+	m->pages = h->crc_at / HNSW_PAGE - 1;
+	m->checked = mem_zalloc(MEM_index, (size_t)(h->file_bytes / HNSW_PAGE / 64 + 1) * 8);
+	int rc = m->checked ? os_mmap_ro(os, fd, 0, m->bytes, &base) : -ENOMEM;
+	if (!rc) {
+		m->base = base;
+		m->crc = m->base + h->crc_at;
+		if (crc32c(0, m->crc, (size_t)(h->file_bytes - h->crc_at)) != h->table_crc)
+			rc = -VX_ERR_graph_corrupt;
+	}
+	if (rc) {
+		hnsw_map_free(m);
+		return rc;
+	}
+	*ret = m;
+	return 0;
+}
+static int view_of(struct index *ix, const struct file_header *h, struct hnsw_map *m, struct hnsw_view **ret)
+{
+	struct hnsw_view *v;
+	VX_TRY(hnsw_view_new(ix, h->kind, &v));
+	v->map = m;
+	v->nodes_cap_max = h->rows_n;
+	v->codes.scale = h->scale;
+	v->codes.inv_scale = 1.0f / h->scale;
+	atomic_store(&v->up_n, h->up_n);
+	int rc = v->stride == h->stride && v->codes.bytes == h->code_bytes ? 0 : -VX_ERR_graph_corrupt;
+	if (!rc && h->blocks_at != HNSW_PAGE) {
+		v->codes.mean = mem_alloc(MEM_index, (size_t)h->dim * 4);
+		if (!v->codes.mean)
+			rc = -ENOMEM;
+		else if (!hnsw_map_touch(ix, m, m->base + h->mean_at, (size_t)h->dim * 4))
+			rc = -VX_ERR_graph_corrupt;
+		else
+			memcpy(v->codes.mean, m->base + h->mean_at, (size_t)h->dim * 4);
+	}
+	for (uint32_t s = 0; s < ROWS_SEGS && rows_seg_first(s) < h->rows_n; s++)
+		atomic_store(&v->seg[s],
+		        (uint8_t *)(uintptr_t)(m->base + h->blocks_at + (uint64_t)rows_seg_first(s) * h->stride));
+	for (uint32_t s = 0; s < ROWS_SEGS && rows_seg_first(s) < h->up_n; s++)
+		atomic_store(&v->up[s],
+		        (hnsw_link *)(uintptr_t)(m->base + h->up_at + (uint64_t)rows_seg_first(s) * h->M * 4));
+	if (rc) {
+		v->map = NULL; /* the caller's, until it is handed over */
+		for (uint32_t s = 0; s < ROWS_SEGS; s++) {
+			atomic_store(&v->seg[s], NULL);
+			atomic_store(&v->up[s], NULL);
+		}
+		hnsw_view_free(v);
+		return rc;
+	}
+	*ret = v;
+	return 0;
+}
+static int open_fd(struct index **ret, const struct vec_rows *rows, const struct index_cfg *cfg, struct os *os, int fd,
+        uint64_t *ret_generation)
+{
+	struct file_header h;
+	struct stat st;
+	struct index *ix;
+	struct hnsw_map *m = NULL;
+	struct hnsw_view *v;
+	VX_TRY(os_fstat(os, fd, &st));
+	if (st.st_size < (off_t)HNSW_PAGE || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__)
+		return -VX_ERR_graph_corrupt;
+	VX_TRY(os_pread_all(os, fd, &h, sizeof(h), 0));
+	VX_TRY(header_check(&h, rows, (uint64_t)st.st_size));
+	struct index_cfg c = cfg ? *cfg : (struct index_cfg){0};
+	c.M = h.M;
+	c.ef_construction = h.efc;
+	c.seed = h.seed;
+	VX_TRY(index_new(rows, &c, &ix));
+	int rc = map_file(os, fd, &h, &m);
+	if (!rc)
+		rc = view_of(ix, &h, m, &v);
+	if (rc) {
+		hnsw_map_free(m);
+		index_free(ix);
+		return rc;
+	}
+	atomic_store(&ix->entry, h.entry | (uint64_t)h.entry_level << 32);
+	atomic_store(&ix->count, h.count);
+	hnsw_view_swap(ix, v);
+	*ret_generation = h.generation;
+	*ret = ix;
+	return 0;
+}
+int index_open(const struct vec_rows *rows, const struct index_cfg *cfg, struct os *os, int dirfd, const char *name,
+        uint64_t *ret_generation, struct index **ret)
+{
+	int fd = os_openat(os, dirfd, name, O_RDONLY | O_CLOEXEC, 0);
+	if (fd < 0)
+		return fd;
+	int rc = open_fd(ret, rows, cfg, os, fd, ret_generation);
+	(void)os_close(os, fd); /* read only: nothing can be lost */
+	return rc;
+}

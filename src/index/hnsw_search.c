@@ -1,0 +1,379 @@
+/* hnsw_search.c - walking the graph: greedy descent, the beam on one level, the filtered walk, and index_search on top of them.
+ *
+ * One sorted array serves as candidate queue and result set (its first unexpanded entry is the next to expand), because at usual
+ * ef an insertion by memmove costs less than two heaps.  An expansion first gathers the unvisited neighbours and prefetches their
+ * codes, then scores them in one batch, then offers them.
+ *
+ * Filters: rows that fail are walked through but not returned, so open candidates live in a heap and matches in the sorted pool.
+ * Before that the matches are counted: when scanning them exactly is cheaper than the walk is expected to be, that is done; and a
+ * walk that turns out dearer than the scan is dropped for it.  That also gives k results whenever k exist.
+ *
+ * Source: Malkov & Yashunin, arXiv:1603.09320, Alg. 2 and 5; single-pool search as in NSG (arXiv:1707.00143). */
+#include <math.h>
+#include <string.h>
+#include "index/hnsw.h"
+
+#define CANCEL_HOPS    64u
+#define STEP_DISTANCES 12u /* new distances an expansion costs, typically, at M0 = 32 */
+
+static inline void prefetch_code(const struct hnsw_view *v, uint32_t id)
+{
+	const uint8_t *p = hnsw_block(v, id) + v->off_a;
+	uint32_t n = v->codes.bytes + 4;
+	/* the first lines; the hardware's streamer follows long codes */
+	__builtin_prefetch(p);
+	if (n > 60)
+		__builtin_prefetch(p + 64);
+	if (n > 124)
+		__builtin_prefetch(p + 128);
+	if (n > 188)
+		__builtin_prefetch(p + 192);
+}
+static inline void prefetch_row(const struct vec_rows *r, uint32_t id)
+{
+	const uint8_t *p = rows_vec(r, id);
+	if (!p)
+		return;
+	__builtin_prefetch(p);
+	__builtin_prefetch(p + 64);
+	__builtin_prefetch(p + 128);
+	__builtin_prefetch(p + 192);
+}
+/* the link row of a node seen in a graph that may come from a damaged file: NULL when it leads nowhere */
+static inline const hnsw_link *links_of(struct index *ix, const struct hnsw_view *v, uint32_t id, uint32_t level)
+{
+	if (v->map && !hnsw_map_touch(ix, v->map, hnsw_block(v, id), v->stride))
+		return NULL;
+	if (!level)
+		return hnsw_links0(v, id);
+	uint32_t meta = atomic_load_explicit(hnsw_meta(v, id), memory_order_acquire);
+	uint32_t up = (meta >> HNSW_META_SHIFT) + level - 1;
+	if ((meta & HNSW_META_LEVEL) <= level || up >= atomic_load_explicit(&v->up_n, memory_order_acquire))
+		return NULL;
+	const hnsw_link *l = hnsw_up_row(v, up);
+	if (v->map && !hnsw_map_touch(ix, v->map, (const void *)l, v->M * 4))
+		return NULL;
+	return l;
+}
+static inline bool in_view(const struct hnsw_view *v, const struct hnsw_work *w, uint32_t id)
+{
+	return id < w->tags_cap && id < v->nodes_cap_max &&
+	       atomic_load_explicit(&v->seg[rows_seg(id)], memory_order_acquire);
+}
+/* neighbours of a node that were not visited yet, marked now; returns how many */
+static uint32_t gather(struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, uint32_t id, uint32_t level)
+{
+	const hnsw_link *l = links_of(ix, v, id, level);
+	const uint32_t most = level ? v->M : v->M0;
+	const bool codes = v->codes.bytes != 0;
+	uint32_t n = 0;
+	if (!l)
+		return 0;
+	for (uint32_t i = 0; i < most; i++) {
+		uint32_t to = atomic_load_explicit(&l[i], memory_order_acquire);
+		if (to == HNSW_EMPTY)
+			break;
+		if (!hnsw_visit(w, to) || !in_view(v, w, to))
+			continue;
+		if (codes)
+			prefetch_code(v, to);
+		else
+			prefetch_row(ix->rows, to);
+		w->ids[n++] = to;
+	}
+	return n;
+}
+uint32_t hnsw_greedy(struct index *ix, const struct hnsw_view *v, struct hnsw_scorer *s, struct hnsw_work *w,
+        uint32_t from, uint32_t level, uint32_t stop, float *ret_d)
+{
+	uint32_t cur = from;
+	float best;
+	codes_score(s, &cur, 1, &best);
+	for (; level > stop; level--) {
+		for (bool moved = true; moved;) {
+			const hnsw_link *l = links_of(ix, v, cur, level);
+			uint32_t n = 0;
+			moved = false;
+			for (uint32_t i = 0; l && i < v->M; i++) {
+				uint32_t to = atomic_load_explicit(&l[i], memory_order_acquire);
+				if (to == HNSW_EMPTY)
+					break;
+				if (in_view(v, w, to))
+					w->ids[n++] = to;
+			}
+			codes_score(s, w->ids, n, w->dist);
+			for (uint32_t i = 0; i < n; i++) {
+				if (w->dist[i] < best) { /* strictly: the walk ends */
+					best = w->dist[i];
+					cur = w->ids[i];
+					moved = true;
+				}
+			}
+		}
+	}
+	*ret_d = best;
+	return cur;
+}
+int hnsw_beam(struct index *ix, const struct hnsw_view *v, struct hnsw_scorer *s, struct hnsw_work *w, uint32_t level,
+        const _Atomic int *cancel, uint64_t *hops)
+{
+	struct hnsw_pool *p = &w->pool;
+	uint64_t h = 0;
+	for (uint32_t i = 0; i < p->n; i++)
+		(void)hnsw_visit(w, p->c[i].id); /* the starting points, new by definition */
+	p->next = 0;
+	for (;;) {
+		while (p->next < p->n && (p->c[p->next].id & HNSW_SEEN))
+			p->next++;
+		if (p->next >= p->n)
+			break;
+		uint32_t id = p->c[p->next].id;
+		p->c[p->next++].id = id | HNSW_SEEN;
+		if (++h % CANCEL_HOPS == 0 && cancel && atomic_load_explicit(cancel, memory_order_relaxed))
+			return -VX_ERR_cancelled;
+		uint32_t n = gather(ix, v, w, id, level);
+		if (!n)
+			continue;
+		codes_score(s, w->ids, n, w->dist);
+		for (uint32_t i = 0; i < n; i++)
+			hnsw_offer(p, w->dist[i], w->ids[i]);
+		if (p->next < p->n)
+			__builtin_prefetch((const void *)hnsw_links0(v, p->c[p->next].id & ~HNSW_SEEN));
+	}
+	for (uint32_t i = 0; i < p->n; i++)
+		p->c[i].id &= ~HNSW_SEEN;
+	*hops += h;
+	return 0;
+}
+
+/* --- open candidates of a filtered walk: a binary min-heap --- */
+static bool heap_push(struct hnsw_work *w, float d, uint32_t id)
+{
+	if (w->heap_n == HNSW_HEAP_MAX)
+		return false;
+	uint32_t i = w->heap_n++;
+	while (i) {
+		uint32_t up = (i - 1) / 2;
+		if (w->heap[up].d <= d)
+			break;
+		w->heap[i] = w->heap[up];
+		i = up;
+	}
+	w->heap[i] = (struct hnsw_cand){d, id};
+	return true;
+}
+static struct hnsw_cand heap_pop(struct hnsw_work *w)
+{
+	struct hnsw_cand top = w->heap[0], last = w->heap[--w->heap_n];
+	uint32_t i = 0, n = w->heap_n;
+	for (;;) {
+		uint32_t c = 2 * i + 1;
+		if (c >= n)
+			break;
+		if (c + 1 < n && w->heap[c + 1].d < w->heap[c].d)
+			c++;
+		if (w->heap[c].d >= last.d)
+			break;
+		w->heap[i] = w->heap[c];
+		i = c;
+	}
+	w->heap[i] = last;
+	return top;
+}
+static bool passes(const struct index_query *q, uint32_t id)
+{
+	return row_bit(q->live, id) && (!q->filter || row_bit(q->filter, id));
+}
+/* matches into w->res; 1 when it became dearer than `most` distances or ran out of heap, 0 when it ended by itself */
+static int beam_filtered(struct index *ix, const struct hnsw_view *v, struct hnsw_scorer *s, struct hnsw_work *w,
+        struct index_query *q, uint32_t from, float from_d, uint64_t most)
+{
+	struct hnsw_pool *r = &w->res;
+	hnsw_tags_next(w);
+	r->n = r->next = 0;
+	w->heap_n = 0;
+	(void)hnsw_visit(w, from); /* the starting point, new by definition */
+	heap_push(w, from_d, from);
+	if (passes(q, from))
+		hnsw_offer(r, from_d, from);
+	while (w->heap_n) {
+		struct hnsw_cand c = heap_pop(w);
+		if (r->n == r->cap && c.d > r->c[r->n - 1].d)
+			break;
+		if (++q->hops % CANCEL_HOPS == 0 && q->cancel && atomic_load_explicit(q->cancel, memory_order_relaxed))
+			return -VX_ERR_cancelled;
+		uint32_t n = gather(ix, v, w, c.id, 0);
+		codes_score(s, w->ids, n, w->dist);
+		if (s->distances > most)
+			return 1;
+		for (uint32_t i = 0; i < n; i++) {
+			if (r->n == r->cap && w->dist[i] >= r->c[r->n - 1].d)
+				continue;
+			if (!heap_push(w, w->dist[i], w->ids[i]))
+				return 1;
+			if (passes(q, w->ids[i]))
+				hnsw_offer(r, w->dist[i], w->ids[i]);
+		}
+		if (w->heap_n)
+			__builtin_prefetch((const void *)hnsw_links0(v, w->heap[0].id));
+	}
+	return 0;
+}
+
+/* --- the answer --- */
+static uint32_t count_matches(const struct index_query *q, uint32_t n)
+{
+	uint64_t m = 0;
+	uint32_t words;
+	if (n > q->live->n)
+		n = q->live->n;
+	if (q->filter && n > q->filter->n)
+		n = q->filter->n;
+	words = n / 64;
+	for (uint32_t i = 0; i < words; i++) {
+		uint64_t w = atomic_load_explicit(&q->live->w[i], memory_order_relaxed);
+		if (q->filter)
+			w &= atomic_load_explicit(&q->filter->w[i], memory_order_relaxed);
+		m += (uint64_t)__builtin_popcountll(w);
+	}
+	for (uint32_t row = words * 64; row < n; row++)
+		m += passes(q, row);
+	return (uint32_t)m;
+}
+/* how many of the best codes are looked at again on the stored vectors */
+static uint32_t rerank_n(const struct codes *c, uint32_t k, uint32_t n)
+{
+	uint32_t r = c->kind == CODE_BF16 ? k + 2 + k / 8 : k + 5 + k / 4;
+	return r < n ? r : n;
+}
+/* the first live ones of a sorted pool, re-ranked, plus the tail, into ret */
+static int answer(struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, struct index_query *q,
+        const struct hnsw_pool *from, struct hnsw_pool *best, struct index_hit *ret)
+{
+	struct exact_query e;
+	bool exact = codes_exact(&v->codes);
+	uint32_t most = exact ? q->k : rerank_n(&v->codes, q->k, from->n), n = 0;
+	exact_init(&e, ix->rows, q->q);
+	best->cap = q->k;
+	best->n = best->next = 0;
+	for (uint32_t i = 0; !exact && i < from->n && i < most; i++)
+		prefetch_row(ix->rows, from->c[i].id);
+	for (uint32_t i = 0; i < from->n && n < most; i++) {
+		uint32_t id = from->c[i].id;
+		if (!passes(q, id))
+			continue;
+		float d = exact ? from->c[i].d : exact_distance(&e, rows_vec(ix->rows, id));
+		hnsw_offer(best, d, id);
+		n++;
+	}
+	if (!exact)
+		q->distances += n;
+	for (uint32_t i = 0; i < q->extra_n; i++) {
+		uint32_t id = q->extra[i];
+		bool twice = false;
+		if (!passes(q, id) || id >= atomic_load_explicit(&ix->rows->n, memory_order_acquire))
+			continue;
+		float d = exact_distance(&e, rows_vec(ix->rows, id));
+		q->distances++;
+		if (best->n == best->cap && !hnsw_less(d, id, &best->c[best->n - 1]))
+			continue;
+		for (uint32_t j = 0; j < best->n && !twice; j++)
+			twice = best->c[j].id == id;
+		if (!twice)
+			hnsw_offer(best, d, id);
+	}
+	for (uint32_t i = 0; i < best->n; i++)
+		ret[i] = (struct index_hit){.row = best->c[i].id, .distance = best->c[i].d};
+	return (int)best->n;
+}
+static int by_scan(struct index *ix, struct hnsw_work *w, struct index_query *q, struct index_hit *ret)
+{
+	struct exact_query e;
+	struct hnsw_pool *best = &w->res;
+	exact_init(&e, ix->rows, q->q);
+	best->cap = q->k;
+	best->n = best->next = 0;
+	q->exact = true;
+	VX_TRY(exact_scan_all(&e, atomic_load_explicit(&ix->rows->n, memory_order_acquire), q, best));
+	for (uint32_t i = 0; i < best->n; i++)
+		ret[i] = (struct index_hit){.row = best->c[i].id, .distance = best->c[i].d};
+	return (int)best->n;
+}
+/* relative cost of one distance on the stored vectors to one on the codes; a sequential scan is cheaper than random access */
+static uint64_t scan_price(const struct hnsw_view *v, uint64_t matches)
+{
+	return codes_exact(&v->codes) ? matches : matches + matches / 2;
+}
+static int search_in(struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, struct index_query *q,
+        uint32_t ef, struct index_hit *ret)
+{
+	struct hnsw_scorer s;
+	uint64_t entry = atomic_load_explicit(&ix->entry, memory_order_acquire), most = UINT64_MAX;
+	uint32_t rows_n = atomic_load_explicit(&ix->rows->n, memory_order_acquire);
+	bool filtered = q->filter != NULL;
+	float d;
+	if ((uint32_t)entry == HNSW_EMPTY || !in_view(v, w, (uint32_t)entry)) {
+		w->pool.n = 0;
+		return answer(ix, v, w, q, &w->pool, &w->res, ret);
+	}
+	if (filtered) {
+		uint64_t m = count_matches(q, rows_n), walk = (uint64_t)STEP_DISTANCES * ef;
+		if (!m)
+			return 0;
+		most = scan_price(v, m);
+		if (m <= ef || most <= walk * rows_n / m)
+			return by_scan(ix, w, q, ret);
+	}
+	codes_query(ix, v, &s, q->q, w->qf, w->qe);
+	uint32_t from = hnsw_greedy(ix, v, &s, w, (uint32_t)entry, (uint32_t)(entry >> 32), 0, &d);
+	int rc;
+	if (!filtered) {
+		hnsw_tags_next(w);
+		hnsw_offer(&w->pool, d, from);
+		VX_TRY(hnsw_beam(ix, v, &s, w, 0, q->cancel, &q->hops));
+		q->distances += s.distances;
+		rc = answer(ix, v, w, q, &w->pool, &w->res, ret);
+		/* dead rows in the pool took places: walk again past them */
+		if (rc < 0 || (uint32_t)rc == q->k || w->pool.n < w->pool.cap)
+			goto done;
+		s.distances = 0;
+		filtered = true;
+	}
+	rc = beam_filtered(ix, v, &s, w, q, from, d, most);
+	q->distances += s.distances;
+	if (rc < 0)
+		return rc;
+	if (rc == 1)
+		return by_scan(ix, w, q, ret);
+	rc = answer(ix, v, w, q, &w->res, &w->pool, ret);
+done:
+	if (index_failed(ix))
+		return -VX_ERR_graph_corrupt;
+	/* fewer than asked: only a scan can tell whether there are more */
+	if (rc >= 0 && (uint32_t)rc < q->k && count_matches(q, rows_n) > (uint32_t)rc)
+		return by_scan(ix, w, q, ret);
+	return rc;
+}
+int index_search(struct index *ix, struct index_query *q, struct index_hit *ret)
+{
+	struct hnsw_work *w;
+	uint32_t ef = q->ef ? q->ef : CONF_EF_DEFAULT;
+	q->distances = q->hops = 0;
+	q->exact = false;
+	if (!q->k || q->k > CONF_K_MAX)
+		return -VX_ERR_k_range;
+	if (ef > CONF_EF_MAX)
+		return -VX_ERR_ef_range;
+	if (ef < q->k)
+		ef = q->k;
+	VX_TRY(exact_check_query(ix->rows, q->q));
+	if (index_failed(ix))
+		return -VX_ERR_graph_corrupt;
+	VX_TRY(hnsw_work_take(ix, ix->read_work, ix->readers, &w));
+	const struct hnsw_view *v = atomic_load(&ix->view);
+	int rc = hnsw_work_prepare(ix, v, w, ef, true);
+	if (!rc)
+		rc = search_in(ix, v, w, q, ef, ret);
+	hnsw_work_put(w);
+	return rc;
+}
