@@ -40,9 +40,9 @@ static uint64_t split(double v, int *ret_e)
 	return ef ? f | 1ull << 52 : f;
 }
 
-/* v as digits17 * 10^*ret_q with 10^16 <= digits17 < 10^17; *ret_rest: sign of what rounding to 17 digits left out, so that a later
- * rounding at a 5 knows on which side of it the value lies */
-static uint64_t to_17(double v, int *ret_q, int *ret_rest)
+/* v as digits17 * 10^*ret_q with 10^16 <= digits17 < 10^17; *ret_over: that was rounded up, so a later rounding at a
+ * last 5 knows that the value lies below it */
+static uint64_t to_17(double v, int *ret_q, bool *ret_over)
 {
 	int e;
 	uint64_t m = split(v, &e);
@@ -51,25 +51,24 @@ static uint64_t to_17(double v, int *ret_q, int *ret_rest)
 	for (;;) {
 		struct num_approx a = num_scale(m, k);
 		int s = -(a.e + e);
-		u128 frac = a.h & (((u128)1 << s) - 1);
 		bool up = a.h >> (s - 1) & 1;
 		uint64_t d = (uint64_t)(a.h >> s) + up;
 		if (d >= p10[16] && d < p10[17]) {
 			*ret_q = -k;
-			*ret_rest = up ? -1 : frac > a.err ? 1 : 0;
+			*ret_over = up;
 			return d;
 		}
 		k += d < p10[16] ? 1 : -1;
 	}
 }
 
-/* d without its last `drop` digits, rounded to nearest, a tie by `rest` and then to even */
-static uint64_t round_off(uint64_t d, unsigned drop, int rest)
+/* d without its last `drop` digits, rounded to nearest */
+static uint64_t round_off(uint64_t d, unsigned drop, bool over)
 {
 	uint64_t r = d / p10[drop], low = d % p10[drop], half = p10[drop] / 2;
 	if (!drop)
 		return d;
-	return r + (low > half || (low == half && (rest > 0 || (!rest && (r & 1)))));
+	return r + (low > half || (low == half && !over));
 }
 
 static bool same(uint64_t w, int q, double v, bool f32)
@@ -94,10 +93,11 @@ static unsigned digits_of(uint64_t v)
 /* The fewest digits that read back as v: returned, *ret_n of them, the last one of weight 10^*ret_q. */
 static uint64_t shortest(double v, bool f32, unsigned *ret_n, int *ret_q)
 {
-	int q17, rest;
-	uint64_t d17 = to_17(v, &q17, &rest), best = 0;
+	int q17;
+	bool over;
+	uint64_t d17 = to_17(v, &q17, &over), best = 0;
 	for (unsigned n = f32 ? 9 : 17; n;) {
-		uint64_t d = round_off(d17, 17 - n, rest);
+		uint64_t d = round_off(d17, 17 - n, over);
 		int q = q17 + 17 - (int)n;
 		for (; d % 10 == 0; d /= 10)
 			q++;

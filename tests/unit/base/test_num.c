@@ -6,6 +6,7 @@
 #include "base/num.h"
 #include "base/sbuf.h"
 #include "tap.h"
+#include <time.h>
 
 static uint64_t rng;
 static uint64_t rnd(void)
@@ -262,6 +263,7 @@ static void texts(void)
 	T_STR(f32_text(0.1f), "0.1", "a float tenth");
 	T_STR(f32_text(0.3f), "0.3", "a float 0.3");
 	T_STR(f32_text(16777216.0f), "16777216", "2^24");
+	T_STR(f32_text(33554432.0f), "33554432", "2^25: 33554430 lies in the middle of two floats and is not taken");
 	T_STR(f32_text(3.4028235e38f), "3.4028235e38", "largest float");
 	T_STR(f32_text(1e-45f), "1e-45", "smallest float");
 	T_STR(f32_text(0.87654321f), "0.8765432", "seven digits do");
@@ -291,6 +293,36 @@ static void texts(void)
 	T_STR(got, "1e300", "a huge value as sb_f64");
 }
 
+static void speed(void)
+{
+	struct timespec a, b;
+	char t[64];
+	struct sbuf s;
+	double sum = 0, r;
+	int n = 200000;
+	for (int f32 = 0; f32 < 2; f32++) {
+		uint64_t print_ns = 0, read_ns = 0;
+		for (int i = 0; i < n; i++) {
+			double v = (double)(int64_t)rnd() / 9.3e18;
+			clock_gettime(CLOCK_MONOTONIC, &a);
+			for (int k = 0; k < 8; k++) {
+				sbuf_fixed(&s, t, sizeof t);
+				f32 ? sb_f32(&s, (float)v) : sb_f64(&s, v);
+			}
+			clock_gettime(CLOCK_MONOTONIC, &b);
+			print_ns += (uint64_t)(b.tv_sec - a.tv_sec) * 1000000000u + (uint64_t)(b.tv_nsec - a.tv_nsec);
+			for (int k = 0; k < 8; k++) {
+				num_f64(t, s.n, &r);
+				sum += r;
+			}
+			clock_gettime(CLOCK_MONOTONIC, &a);
+			read_ns += (uint64_t)(a.tv_sec - b.tv_sec) * 1000000000u + (uint64_t)(a.tv_nsec - b.tv_nsec);
+		}
+		printf("# f%d: %.0f ns to print, %.0f ns to read (%d)\n", f32 ? 32 : 64, (double)print_ns / n / 8,
+		        (double)read_ns / n / 8, sum > 1e300);
+	}
+}
+
 int main(void)
 {
 	rng = tap_seed(20261123);
@@ -299,5 +331,6 @@ int main(void)
 	texts();
 	midpoints();
 	round_trips();
+	speed();
 	return tap_done();
 }

@@ -38,7 +38,7 @@ EATER(4096)
 EATER(40000)
 
 static uint32_t small_high, high4k, high4k_hint, high_after, high_nested_outer, high_nested_inner, high_second_inner,
-        rare_high;
+        rare_high, rare_high_hint;
 static volatile int sink;
 
 static void brackets(void *u)
@@ -78,6 +78,12 @@ static void brackets(void *u)
 		stack_op_end(&m, PERF_getattr);
 	}
 	rare_high = t->op_high[PERF_getattr];
+	for (int i = 0; i < 6400; i++) {
+		stack_op_begin_op(&m, PERF_lseek);
+		sink += i > 3200 ? eat_1024(i) : 0;
+		stack_op_end(&m, PERF_lseek);
+	}
+	rare_high_hint = t->op_high[PERF_lseek];
 	/* nested: the inner one leaves the outer's mark right */
 	stack_op_begin_op(&m, PERF_ioctl);
 	stack_op_begin_op(&in, PERF_v_search);
@@ -256,6 +262,7 @@ int main(void)
 	MARKS(T_OK(high4k_hint >= 4096 && high4k_hint < 4096 + 512, "first of a rare operation, known beforehand: %u",
 	        high4k_hint));
 	MARKS(T_OK(rare_high >= 1024 && rare_high < 1024 + 512, "every 64th of a frequent one is seen: %u", rare_high));
+	MARKS(T_OK(rare_high_hint >= 1024 && rare_high_hint < 1024 + 512, "known beforehand too: %u", rare_high_hint));
 	MARKS(T_OK(high_nested_outer >= 4096 && high_nested_outer < 4096 + 700, "outer of two brackets: %u",
 	        high_nested_outer));
 	MARKS(T_OK(high_nested_inner >= 4096 && high_nested_inner < 4096 + 512, "its first inner one: %u",
