@@ -33,6 +33,8 @@ struct fs {
 	struct fuse_session *se;
 	struct itable *inodes;
 	struct virt *virt;
+	struct fs_priv *p; /* fs.c's own */
+	struct transport *transport;
 };
 /* the session's user data is a struct fs * */
 static inline struct fs *fs_of(fuse_req_t req)

@@ -1,0 +1,465 @@
+/* ops_file.c - open files: open, create, read, write, flush, release, fsync, space, holes, copies, ioctl, poll.
+ *
+ * The backing fd is opened with the client's access mode but without O_APPEND and O_DIRECT: the kernel has worked out the offset of
+ * each write, and a page written back for a mapping may come by a handle that appends.
+ *
+ * keep_cache: pages cached by the kernel stay over open when size and mtime are what they were when the last handle was opened or a
+ * write of ours went through; AUTO_INVAL_DATA drops them when an attribute refresh shows another mtime. */
+#include "fs/inode.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define COPY_MAX 0x7ffff000u /* a reply counts 32 bits */
+
+static int backing_flags(int flags)
+{
+	return flags & (O_ACCMODE | O_TRUNC | O_SYNC | O_DSYNC | O_NOATIME);
+}
+static bool can_write(int flags)
+{
+	return (flags & O_ACCMODE) != O_RDONLY;
+}
+
+/* O_TRUNC reached us with the open: what the kernel does for truncate(2), clear suid and sgid of who may not keep them, is ours */
+static void clear_privs(fuse_req_t req, int fd, struct stat *st)
+{
+	if (!fuse_req_ctx(req)->uid || !S_ISREG(st->st_mode))
+		return;
+	mode_t m = st->st_mode & 07777;
+	m &= ~(mode_t)S_ISUID;
+	if ((m & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP))
+		m &= ~(mode_t)S_ISGID;
+	if (m != (st->st_mode & 07777) && !fchmod(fd, m))
+		st->st_mode = (st->st_mode & S_IFMT) | m;
+}
+
+static bool same_content(struct inode *ip, const struct stat *st)
+{
+	bool same = ip->seen_size == st->st_size && ip->seen_mtime.tv_sec == st->st_mtim.tv_sec &&
+	            ip->seen_mtime.tv_nsec == st->st_mtim.tv_nsec;
+	ip->seen_size = st->st_size;
+	ip->seen_mtime = st->st_mtim;
+	return same;
+}
+
+/* the handle of a file just opened; fd and the ref on ip are taken, also on failure */
+static int opened(struct fs *f, struct inode *ip, int fd, const struct stat *st, struct fuse_file_info *fi)
+{
+	struct handle *h = handle_new(f, ip, fd);
+	if (!h) {
+		close(fd);
+		inode_put(f, ip);
+		return -ENFILE;
+	}
+	h->write = can_write(fi->flags);
+	h->wrote = (fi->flags & O_TRUNC) != 0;
+	fi->fh = idobj_id(&h->id);
+	fi->keep_cache = same_content(ip, st);
+	fi->noflush = !h->write;
+	if (f->e && h->write)
+		eng_note_open_write(f->e, &ip->key);
+	return 0;
+}
+
+void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct fs *f = fs_of(req);
+	struct stat st;
+	if (fs_is_virt(ino)) {
+		virt_open(req, ino, fi);
+		return;
+	}
+	struct inode *ip = inode_get(f, ino);
+	int rc = ip ? 0 : -ESTALE;
+	if (rc >= 0) {
+		int fd = rc = inode_open(f, ip, backing_flags(fi->flags) | O_NOCTTY | O_NONBLOCK);
+		if (fd >= 0) {
+			rc = fstat(fd, &st) ? -errno : 0;
+			if (rc >= 0 && (fi->flags & O_TRUNC))
+				clear_privs(req, fd, &st);
+			if (rc >= 0)
+				rc = opened(f, ip, fd, &st, fi);
+			else {
+				close(fd);
+				inode_put(f, ip);
+			}
+		} else
+			inode_put(f, ip);
+	}
+	if (rc < 0)
+		fs_reply_rc(req, rc);
+	else if (fuse_reply_open(req, fi) == -ENOENT)
+		handle_release(f, fi->fh);
+}
+
+void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
+{
+	struct fs *f = fs_of(req);
+	struct fuse_entry_param e;
+	struct fs_creds c;
+	struct inode *ip = NULL, *dir = NULL;
+	struct ifd r;
+	int fd = -1;
+	if (fs_is_virt(parent)) {
+		fs_reply_rc(req, -EROFS);
+		return;
+	}
+	int rc = fs_name_ok(name);
+	if (rc >= 0) {
+		dir = inode_get(f, parent);
+		rc = dir ? inode_fd(f, dir, &r) : -ESTALE;
+	}
+	if (rc < 0) {
+		inode_put(f, dir);
+		fs_reply_rc(req, rc);
+		return;
+	}
+	rc = fs_hidden(f, dir, name) ? -EEXIST : fs_creds_begin(req, &c);
+	if (rc >= 0) {
+		int fl = backing_flags(fi->flags) | (fi->flags & O_EXCL) | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY |
+		         O_NONBLOCK;
+		fd = openat(r.fd, name, fl, mode);
+		if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
+			fdc_shrink(f->inodes, 8);
+			fd = openat(r.fd, name, fl, mode);
+		}
+		rc = fd < 0 ? -errno : 0;
+		fs_creds_end(&c);
+	}
+	if (rc >= 0)
+		rc = op_enter(f, dir, r.fd, name, &e, &ip);
+	if (rc >= 0 && f->e) {
+		struct eng_file ef = {.key = ip->key, .st = e.attr};
+		eng_note_create(f->e, &ef, &dir->key, name);
+	}
+	inode_fd_put(f, &r);
+	inode_put(f, dir);
+	if (rc < 0) {
+		if (fd >= 0)
+			close(fd);
+		fs_reply_rc(req, rc);
+		return;
+	}
+	rc = opened(f, ip, fd, &e.attr, fi);
+	if (rc < 0) {
+		inode_forget(f, e.ino, 1);
+		fs_reply_rc(req, rc);
+	} else if (fuse_reply_create(req, &e, fi) == -ENOENT) {
+		handle_release(f, fi->fh);
+		inode_forget(f, e.ino, 1);
+	}
+}
+
+void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	struct fs *f = fs_of(req);
+	if (fs_is_virt(ino)) {
+		virt_read(req, ino, size, off, fi);
+		return;
+	}
+	struct handle *h = handle_get(f, fi->fh);
+	if (!h) {
+		fs_reply_rc(req, -EBADF);
+		return;
+	}
+	size_t cap, done = 0;
+	uint8_t *p = transport_scratch(&cap);
+	int rc = 0;
+	if (size > cap)
+		size = cap;
+	while (done < size) {
+		ssize_t n = pread(h->fd, p + done, size - done, off + (off_t)done);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			rc = -errno;
+		if (n <= 0)
+			break;
+		done += (size_t)n;
+	}
+	handle_put(f, h);
+	if (rc < 0 && !done)
+		fs_reply_rc(req, rc);
+	else {
+		perf_add(PERFC_fs_read_bytes, done);
+		fuse_reply_buf(req, (char *)p, done);
+	}
+}
+
+void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	struct fs *f = fs_of(req);
+	if (fs_is_virt(ino)) {
+		virt_write(req, ino, buf, size, off, fi);
+		return;
+	}
+	struct handle *h = handle_get(f, fi->fh);
+	if (!h) {
+		fs_reply_rc(req, -EBADF);
+		return;
+	}
+	size_t done = 0;
+	int rc = 0;
+	atomic_store_explicit(&h->wrote, true, memory_order_relaxed);
+	while (done < size) {
+		ssize_t n = pwrite(h->fd, buf + done, size - done, off + (off_t)done);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			rc = -errno;
+		if (n <= 0)
+			break;
+		done += (size_t)n;
+	}
+	handle_put(f, h);
+	if (rc < 0 && !done)
+		fs_reply_rc(req, rc);
+	else {
+		perf_add(PERFC_fs_write_bytes, done);
+		fuse_reply_write(req, done);
+	}
+}
+
+void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct fs *f = fs_of(req);
+	if (fs_is_virt(ino)) {
+		fs_reply_rc(req, 0);
+		return;
+	}
+	struct handle *h = handle_get(f, fi->fh);
+	int rc = h ? 0 : -EBADF;
+	if (h) {
+		if (h->write) { /* quota and network file systems report late errors at close */
+			int fd = dup(h->fd);
+			if (fd >= 0 && close(fd) && errno != EINTR)
+				rc = -errno;
+		}
+		handle_put(f, h);
+	}
+	fs_reply_rc(req, rc);
+}
+
+static void note_release(struct fs *f, struct handle *h)
+{
+	struct eng_file ef = {.key = h->ip->key};
+	struct obj_key parent = {.len = 0};
+	char name[CONF_NAME_MAX + 1] = "";
+	if (fstat(h->fd, &ef.st))
+		return;
+	bool named = inode_name(f, h->ip, &parent, name, sizeof name);
+	eng_note_release_write(f->e, &ef, named ? &parent : NULL, named ? name : NULL, atomic_load(&h->wrote));
+}
+
+void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct fs *f = fs_of(req);
+	if (fs_is_virt(ino)) {
+		virt_release(req, ino, fi);
+		return;
+	}
+	struct handle *h = handle_get(f, fi->fh);
+	if (h) {
+		struct stat st;
+		if (atomic_load(&h->wrote) && !fstat(h->fd, &st)) /* the cache holds what was written through it */
+			(void)same_content(h->ip, &st);
+		if (f->e && h->write)
+			note_release(f, h);
+		handle_put(f, h);
+		handle_release(f, fi->fh);
+	}
+	fs_reply_rc(req, 0);
+}
+
+/* ---- fsync: the file's vectors become durable with it ----------------------------------------------------------------------------- */
+
+struct sync_wait {
+	fuse_req_t req;
+};
+static int sync_rc(int rc)
+{
+	/* only "it could not be written" is an error of fsync; a component switched off or not opening leaves nothing to wait for */
+	return rc == -VX_ERR_store_poisoned || rc == -VX_ERR_store_full ? rc : 0;
+}
+static void sync_done(struct vq *q)
+{
+	fuse_req_t req = q->u;
+	int rc = sync_rc(q->j.rc);
+	fs_unpark(req);
+	vq_free(q);
+	fs_reply_rc(req, rc);
+}
+/* true: parked, answered later */
+static bool sync_vectors(fuse_req_t req, struct fs *f, struct inode *ip, int *rc)
+{
+	struct eng_caller who;
+	if (!f->e || !atomic_exchange(&ip->vec_dirty, false))
+		return false;
+	fs_caller(req, &who);
+	struct vq *q = vq_new(f->e, &who);
+	if (!q) {
+		atomic_store(&ip->vec_dirty, true);
+		*rc = -VX_ERR_queue_full;
+		return false;
+	}
+	q->j.verb = EV_wait;
+	q->j.want_durable = true;
+	q->j.key = ip->key;
+	q->j.fd = -1;
+	q->on_done = sync_done;
+	q->u = req;
+	fs_park(req, q);
+	if (vq_submit(q) == ENG_PARKED)
+		return true;
+	*rc = sync_rc(q->j.rc);
+	fs_unpark(req);
+	vq_free(q);
+	return false;
+}
+
+void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	struct fs *f = fs_of(req);
+	if (fs_is_virt(ino)) {
+		fs_reply_rc(req, 0);
+		return;
+	}
+	struct handle *h = handle_get(f, fi->fh);
+	if (!h) {
+		fs_reply_rc(req, -EBADF);
+		return;
+	}
+	int rc = (datasync ? fdatasync(h->fd) : fsync(h->fd)) ? -errno : 0;
+	bool parked = rc >= 0 && sync_vectors(req, f, h->ip, &rc);
+	handle_put(f, h);
+	if (!parked)
+		fs_reply_rc(req, rc);
+}
+
+void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len, struct fuse_file_info *fi)
+{
+	struct fs *f = fs_of(req);
+	struct handle *h = fs_is_virt(ino) ? NULL : handle_get(f, fi->fh);
+	int rc = fs_is_virt(ino) ? -EOPNOTSUPP : -EBADF;
+	if (h) {
+		rc = fallocate(h->fd, mode, off, len) ? -errno : 0;
+		if (rc >= 0)
+			atomic_store_explicit(&h->wrote, true, memory_order_relaxed);
+		handle_put(f, h);
+	}
+	fs_reply_rc(req, rc);
+}
+
+void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi)
+{
+	struct fs *f = fs_of(req);
+	struct handle *h = fs_is_virt(ino) ? NULL : handle_get(f, fi->fh);
+	off_t at = -1;
+	int rc = fs_is_virt(ino) ? -EINVAL : -EBADF;
+	if (h) {
+		at = lseek(
+		        h->fd, off, whence); /* the fd's own offset is used by nothing else: files are read by pread */
+		rc = at < 0 ? -errno : 0;
+		handle_put(f, h);
+	}
+	if (rc < 0)
+		fs_reply_rc(req, rc);
+	else
+		fuse_reply_lseek(req, at);
+}
+
+void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in, struct fuse_file_info *fi_in,
+        fuse_ino_t ino_out, off_t off_out, struct fuse_file_info *fi_out, size_t len, int flags)
+{
+	struct fs *f = fs_of(req);
+	if (fs_is_virt(ino_in) || fs_is_virt(ino_out)) {
+		fs_reply_rc(req, -EXDEV); /* the kernel then copies by read and write */
+		return;
+	}
+	struct handle *in = handle_get(f, fi_in->fh), *out = handle_get(f, fi_out->fh);
+	ssize_t n = -1;
+	int rc = -EBADF;
+	if (in && out) {
+		n = copy_file_range(
+		        in->fd, &off_in, out->fd, &off_out, len < COPY_MAX ? len : COPY_MAX, (unsigned)flags);
+		rc = n < 0 ? -errno : 0;
+		if (n > 0)
+			atomic_store_explicit(&out->wrote, true, memory_order_relaxed);
+	}
+	if (in)
+		handle_put(f, in);
+	if (out)
+		handle_put(f, out);
+	if (rc < 0)
+		fs_reply_rc(req, rc);
+	else
+		fuse_reply_write(req, (size_t)n);
+}
+
+/* chattr and project ids: the kernel has checked owner and capability in its fileattr call before it asks */
+static int file_flags(
+        struct fs *f, unsigned cmd, const void *in, size_t in_n, size_t out_n, uint64_t fh, void *out, size_t *ret_n)
+{
+	size_t n = cmd == FS_IOC_FSGETXATTR || cmd == FS_IOC_FSSETXATTR ? sizeof(struct fsxattr) : sizeof(int);
+	bool get = cmd == FS_IOC_GETFLAGS || cmd == FS_IOC_FSGETXATTR;
+	struct handle *h = handle_get(f, fh);
+	if (!h)
+		return -ENOTTY;
+	int rc = -EINVAL;
+	if (get ? out_n >= n : in_n >= n) {
+		if (!get)
+			memcpy(out, in, n);
+		rc = ioctl(h->fd, cmd, out) ? -errno : 0;
+		*ret_n = get ? n : 0;
+	}
+	handle_put(f, h);
+	return rc;
+}
+
+void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fuse_file_info *fi, unsigned flags,
+        const void *in, size_t in_n, size_t out_n)
+{
+	struct fs *f = fs_of(req);
+	struct fsxattr buf;
+	size_t n = 0;
+	if (flags & FUSE_IOCTL_COMPAT) {
+		fs_reply_rc(req, -ENOSYS);
+		return;
+	}
+	if (fs_is_virt(ino)) {
+		fs_reply_rc(req, -ENOTTY);
+		return;
+	}
+	if (_IOC_TYPE(cmd) == 'V') {
+		struct inode *ip = inode_get(f, ino);
+		if (ip)
+			atomic_store_explicit(&ip->vec_dirty, true, memory_order_relaxed);
+		inode_put(f, ip);
+		if (vioctl(req, ino, cmd, in, in_n, out_n))
+			return;
+	}
+	int rc = -ENOTTY;
+	memset(&buf, 0, sizeof buf);
+	if (cmd == FS_IOC_GETFLAGS || cmd == FS_IOC_SETFLAGS || cmd == FS_IOC_FSGETXATTR || cmd == FS_IOC_FSSETXATTR)
+		rc = file_flags(f, cmd, in, in_n, out_n, fi->fh, &buf, &n);
+	if (rc < 0)
+		fs_reply_rc(req, rc);
+	else
+		fuse_reply_ioctl(req, 0, &buf, n);
+}
+
+void op_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct fuse_pollhandle *ph)
+{
+	if (fs_is_virt(ino)) {
+		virt_poll(req, ino, fi, ph);
+		return;
+	}
+	if (ph)
+		fuse_pollhandle_destroy(ph);
+	fuse_reply_poll(req, POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM); /* a regular file is always ready */
+}

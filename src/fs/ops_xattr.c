@@ -1,0 +1,175 @@
+/* ops_xattr.c - extended attributes: ours to the vector side, all others to the backing file.
+ *
+ * An O_PATH fd takes no f*xattr call; /proc/self/fd/N leads to the object itself, symlinks included. */
+#include "fs/inode.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+
+#define VX_PREFIX "user.vexfs."
+
+static bool is_vector_name(const char *name)
+{
+	return !strncmp(name, VX_PREFIX, sizeof VX_PREFIX - 1);
+}
+
+struct xa {
+	struct inode *ip;
+	struct ifd r;
+	char path[PROC_PATH_MAX];
+};
+static int xa_begin(struct fs *f, fuse_ino_t ino, struct xa *x)
+{
+	*x = (struct xa){.r = {.fd = -1, .slot = -1}};
+	x->ip = inode_get(f, ino);
+	if (!x->ip)
+		return -ESTALE;
+	int rc = inode_fd(f, x->ip, &x->r);
+	if (rc < 0) {
+		inode_put(f, x->ip);
+		x->ip = NULL;
+		return rc;
+	}
+	proc_path(x->path, x->r.fd);
+	return 0;
+}
+static void xa_end(struct fs *f, struct xa *x)
+{
+	if (!x->ip)
+		return;
+	inode_fd_put(f, &x->r);
+	inode_put(f, x->ip);
+}
+
+static void reply_value(fuse_req_t req, ssize_t n, size_t size, const void *p)
+{
+	if (n < 0)
+		fs_reply_rc(req, (int)n);
+	else if (!size)
+		fuse_reply_xattr(req, (size_t)n);
+	else if ((size_t)n > size)
+		fs_reply_rc(req, -ERANGE);
+	else
+		fuse_reply_buf(req, p, (size_t)n);
+}
+
+void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+	struct fs *f = fs_of(req);
+	if (fs_is_virt(ino)) {
+		virt_getxattr(req, ino, name, size);
+		return;
+	}
+	if (is_vector_name(name) && vxattr_get(req, ino, name, size))
+		return;
+	struct xa x;
+	size_t cap;
+	void *p = transport_scratch(&cap);
+	ssize_t n = xa_begin(f, ino, &x);
+	if (n >= 0) {
+		n = getxattr(x.path, name, size ? p : NULL, size < cap ? size : cap);
+		n = n < 0 ? -errno : n;
+	}
+	xa_end(f, &x);
+	reply_value(req, n, size, p);
+}
+
+void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
+{
+	struct fs *f = fs_of(req);
+	if (fs_is_virt(ino)) {
+		fs_reply_rc(req, -EROFS);
+		return;
+	}
+	if (is_vector_name(name)) {
+		struct inode *ip = inode_get(f, ino);
+		if (ip)
+			atomic_store_explicit(&ip->vec_dirty, true, memory_order_relaxed);
+		inode_put(f, ip);
+		if (vxattr_set(req, ino, name, value, size, flags))
+			return;
+	}
+	struct xa x;
+	struct stat before, after;
+	int rc = xa_begin(f, ino, &x);
+	if (rc >= 0) {
+		bool told = f->e && eng_known(f->e, &x.ip->key) && !fstatat(x.r.fd, "", &before, AT_EMPTY_PATH);
+		rc = setxattr(x.path, name, value, size, flags) ? -errno : 0;
+		if (rc >= 0 && told && !fstatat(x.r.fd, "", &after, AT_EMPTY_PATH))
+			eng_note_attr(f->e, &x.ip->key, &before, &after);
+	}
+	xa_end(f, &x);
+	fs_reply_rc(req, rc);
+}
+
+void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	struct fs *f = fs_of(req);
+	if (fs_is_virt(ino)) {
+		fs_reply_rc(req, -EROFS);
+		return;
+	}
+	if (is_vector_name(name)) {
+		struct inode *ip = inode_get(f, ino);
+		if (ip)
+			atomic_store_explicit(&ip->vec_dirty, true, memory_order_relaxed);
+		inode_put(f, ip);
+		if (vxattr_remove(req, ino, name))
+			return;
+	}
+	struct xa x;
+	struct stat before, after;
+	int rc = xa_begin(f, ino, &x);
+	if (rc >= 0) {
+		bool told = f->e && eng_known(f->e, &x.ip->key) && !fstatat(x.r.fd, "", &before, AT_EMPTY_PATH);
+		rc = removexattr(x.path, name) ? -errno : 0;
+		if (rc >= 0 && told && !fstatat(x.r.fd, "", &after, AT_EMPTY_PATH))
+			eng_note_attr(f->e, &x.ip->key, &before, &after);
+	}
+	xa_end(f, &x);
+	fs_reply_rc(req, rc);
+}
+
+/* the backing file's list without what is ours and without trusted.* for callers who wouldn't see it natively */
+static size_t filter(const char *in, size_t n, char *out, bool trusted)
+{
+	size_t o = 0;
+	for (size_t i = 0; i < n;) {
+		size_t len = strnlen(in + i, n - i) + 1;
+		if (i + len > n)
+			break;
+		if (!vxattr_hidden(in + i) && (trusted || strncmp(in + i, "trusted.", 8))) {
+			memmove(out + o, in + i, len);
+			o += len;
+		}
+		i += len;
+	}
+	return o;
+}
+
+/* the names of the backing file, filtered: bytes in p, or < 0. @cap at least 64 KiB, what a list may be at most */
+ssize_t xattr_list(fuse_req_t req, struct fs *f, fuse_ino_t ino, char *p, size_t cap)
+{
+	struct xa x;
+	ssize_t n = xa_begin(f, ino, &x);
+	if (n >= 0) {
+		n = listxattr(x.path, p, cap);
+		n = n < 0 ? -errno : (ssize_t)filter(p, (size_t)n, p, !fuse_req_ctx(req)->uid);
+	}
+	xa_end(f, &x);
+	return n;
+}
+
+void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	struct fs *f = fs_of(req);
+	if (fs_is_virt(ino)) {
+		virt_listxattr(req, ino, size);
+		return;
+	}
+	size_t cap;
+	char *p = transport_scratch(&cap);
+	ssize_t n = xattr_list(req, f, ino, p, cap);
+	reply_value(req, n, size, p);
+}
