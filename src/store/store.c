@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/sbuf.h"
 #include "store/store_int.h"
+#include "store/verify_int.h"
 
 static int fail(struct vx_errinfo *e, int code, const char *text, const char *more)
 {
@@ -96,6 +97,15 @@ void coll_remove(struct store *st, struct coll *c)
 	st->coll_n--;
 	slots_retire(st, c);
 	(void)retire(st, NULL, 0, NULL, c); /* no memory for the note: it stays, which is safe */
+}
+
+void colls_forget(struct store *st)
+{
+	for (uint32_t i = 0; i < CONF_COLLECTIONS_MAX; i++) {
+		coll_free(st, atomic_load(&st->coll[i]));
+		atomic_store(&st->coll[i], NULL);
+	}
+	st->coll_n = 0;
 }
 
 int retire(struct store *st, const void *map, size_t n, struct vec_rows *rows, struct coll *c)
@@ -342,11 +352,11 @@ static int open_all(struct store *st, const struct store_cfg *cfg, struct vx_err
 	return start(st, e);
 }
 
-int store_open(const struct store_cfg *cfg, struct store **ret, struct vx_errinfo *reterr)
+static int make(const struct store_cfg *cfg, struct store **ret)
 {
 	struct store *st = mem_zalloc(MEM_store, sizeof *st);
 	if (!st)
-		return fail(reterr, -ENOMEM, "out of memory", "");
+		return -ENOMEM;
 	st->os = cfg->os;
 	st->read_only = cfg->read_only;
 	st->commit_ns = (cfg->commit_ms ? cfg->commit_ms : 1000) * 1000000ull;
@@ -355,20 +365,50 @@ int store_open(const struct store_cfg *cfg, struct store **ret, struct vx_errinf
 	st->group_tail = &st->group;
 	atomic_store(&st->health, st->read_only ? -VX_ERR_read_only : 0);
 	int rc = wq_init(&st->queue, UINT32_MAX);
-	if (rc < 0) {
-		mem_free(MEM_store, st);
-		return rc;
-	}
-	rc = wq_init(&st->reads, STORE_READ_QUEUE);
-	if (rc < 0) {
+	if (!rc) {
+		rc = wq_init(&st->reads, STORE_READ_QUEUE);
+		if (!rc) {
+			*ret = st;
+			return 0;
+		}
 		wq_done(&st->queue);
-		mem_free(MEM_store, st);
-		return rc;
 	}
+	mem_free(MEM_store, st);
+	return rc;
+}
+
+int store_open(const struct store_cfg *cfg, struct store **ret, struct vx_errinfo *reterr)
+{
+	struct store *st;
+	int rc = make(cfg, &st);
+	if (rc < 0)
+		return fail(reterr, rc, "out of memory", "");
 	rc = open_all(st, cfg, reterr);
 	if (rc < 0) {
 		if (reterr && reterr->code != rc)
 			(void)fail(reterr, rc, err_text(rc), "");
+		store_close(st);
+		return rc;
+	}
+	*ret = st;
+	return 0;
+}
+
+int store_files_open(const struct store_cfg *cfg, struct store **ret, struct vx_errinfo *reterr)
+{
+	struct store *st;
+	struct stat sb;
+	const char *dir = cfg->store_dir ? cfg->store_dir : ".vexfs";
+	int rc = os_fstatat(cfg->os, cfg->store_dir ? AT_FDCWD : cfg->root_fd, dir, &sb, 0);
+	if (rc < 0)
+		return fail(reterr, rc, "there is no store at ", dir);
+	rc = make(cfg, &st);
+	if (rc < 0)
+		return fail(reterr, rc, "out of memory", "");
+	rc = open_dir(st, cfg, reterr);
+	if (!rc)
+		rc = lock(st, reterr);
+	if (rc < 0) {
 		store_close(st);
 		return rc;
 	}
@@ -392,8 +432,7 @@ void store_close(struct store *st)
 		(void)store_checkpoint(st, true); /* all is in the log already; the next opening reads it from there */
 	cat_close(&st->cat);
 	retired_free(st, true);
-	for (uint32_t i = 0; i < CONF_COLLECTIONS_MAX; i++)
-		coll_free(st, atomic_load(&st->coll[i]));
+	colls_forget(st);
 	if (st->lockfd >= 0)
 		(void)os_close(st->os, st->lockfd); /* releases the lock */
 	if (st->dirfd >= 0)

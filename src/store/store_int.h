@@ -146,6 +146,7 @@ static inline bool no_space_left(int rc)
 struct coll *coll_find(const struct store *st, uint32_t cid); /* [any] */
 int coll_add(struct store *st, const struct store_coll *k, struct coll **ret);
 void coll_remove(struct store *st, struct coll *c); /* out of the table; memory is retired */
+void colls_forget(struct store *st);                /* all at once: no thread runs */
 int retire(struct store *st, const void *map, size_t n, struct vec_rows *rows, struct coll *c);
 void retired_free(struct store *st, bool all);
 

@@ -456,7 +456,8 @@ static int bulk(uint32_t n)
 	clock_gettime(CLOCK_MONOTONIC, &z);
 	store_stats(st, &ss);
 	printf("# %u x 784 in %.3f s, %d commits, %d flushes\n", n,
-		(double)(z.tv_sec - a.tv_sec) + (double)(z.tv_nsec - a.tv_nsec) / 1e9, (int)ss.commits, (int)ss.flushes);
+	        (double)(z.tv_sec - a.tv_sec) + (double)(z.tv_nsec - a.tv_nsec) / 1e9, (int)ss.commits,
+	        (int)ss.flushes);
 	int rc = w.first_rc;
 	store_close(st);
 	clock_gettime(CLOCK_MONOTONIC, &a);

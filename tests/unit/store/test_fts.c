@@ -1,0 +1,288 @@
+/* test_fts.c - words to chunks: the user's text is never a query language, versions, scores, limits, deadline, cancel; point reads. */
+#include "storetest.h"
+
+struct rd { /* a read and its end */
+	struct store_read r;
+	struct arena a;
+	pthread_mutex_t m;
+	pthread_cond_t c;
+	bool done;
+};
+static void on_done(struct store_read *r)
+{
+	struct rd *x = (struct rd *)r;
+	pthread_mutex_lock(&x->m);
+	x->done = true;
+	pthread_cond_signal(&x->c);
+	pthread_mutex_unlock(&x->m);
+}
+static void rd_init(struct rd *x, enum store_read_kind kind)
+{
+	memset(x, 0, sizeof *x);
+	arena_init(&x->a, MEM_misc, 1 << 20);
+	pthread_mutex_init(&x->m, NULL);
+	pthread_cond_init(&x->c, NULL);
+	x->r.kind = kind;
+	x->r.arena = &x->a;
+	x->r.done = on_done;
+	x->r.limit = 10;
+}
+static int rd_run(struct store *st, struct rd *x)
+{
+	int rc = store_read(st, &x->r);
+	if (rc < 0)
+		return rc;
+	pthread_mutex_lock(&x->m);
+	while (!x->done)
+		pthread_cond_wait(&x->c, &x->m);
+	pthread_mutex_unlock(&x->m);
+	return x->r.rc;
+}
+static int fts(struct store *st, struct rd *x, const char *text, uint32_t n)
+{
+	rd_init(x, SRD_fts);
+	x->r.text = text;
+	x->r.text_n = n;
+	x->r.want_snippet = true;
+	return rd_run(st, x);
+}
+static void text_put(
+        struct store *st, uint64_t oid, uint64_t ver, const char *const *lines, uint32_t n, bool done, uint8_t state)
+{
+	struct top t;
+	struct store_chunk k[8];
+	for (uint32_t i = 0; i < n; i++)
+		k[i] = (struct store_chunk){.ord = i,
+		        .byte0 = i * 100,
+		        .byte1 = i * 100 + 50,
+		        .line0 = i + 1,
+		        .line1 = i + 2,
+		        .text = lines[i],
+		        .text_n = (uint32_t)strlen(lines[i])};
+	memset(&t, 0, sizeof t);
+	t.op.kind = SOP_text_chunks;
+	t.op.oid = oid;
+	t.op.text_ver = ver;
+	t.op.chunk = k;
+	t.op.chunk_n = n;
+	if (n)
+		T_EQ(run1(st, &t), 0, "chunks");
+	if (!done)
+		return;
+	memset(&t, 0, sizeof t);
+	t.op.kind = SOP_text_done;
+	t.op.oid = oid;
+	t.op.text_ver = ver;
+	t.op.text_state = state;
+	T_EQ(run1(st, &t), 0, "text done");
+}
+
+static void test_match(void)
+{
+	static const struct {
+		const char *in, *out;
+	} t[] = {
+	        {"one", "\"one\""},
+	        {"one two", "\"one\" OR \"two\""},
+	        {"  a-b*c:(d) ^ NEAR/2 \"x", "\"a\" OR \"b\" OR \"c\" OR \"d\" OR \"NEAR\" OR \"2\" OR \"x\""},
+	        {"na\xc3\xafve caf\xc3\xa9", "\"na\xc3\xafve\" OR \"caf\xc3\xa9\""},
+	        {"\xff\xfe", "\"\xff\xfe\""},
+	};
+	struct arena a;
+	arena_init(&a, MEM_misc, 1 << 20);
+	for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+		const char *m = NULL;
+		T_EQ(fts_match(&a, t[i].in, (uint32_t)strlen(t[i].in), &m), 0, "match");
+		T_STR(m, t[i].out, "expression");
+	}
+	const char *m;
+	T_EQ(fts_match(&a, " .,;\"'()", 8, &m), -VX_ERR_query_syntax, "no word");
+	T_EQ(fts_match(&a, "", 0, &m), -VX_ERR_query_syntax, "nothing");
+	T_EQ(fts_match(&a, "x", CONF_QUERY_TEXT_MAX + 1, &m), -VX_ERR_query_too_long, "too long");
+	arena_done(&a);
+}
+
+static void test_search(void)
+{
+	struct box b;
+	struct top t;
+	static struct rd x;
+	box_open(&b);
+	struct store *st = open_ok(&b);
+	for (uint64_t i = 2; i < 7; i++) {
+		op_obj(&t, i);
+		run1(st, &t);
+	}
+	text_put(st, 2, 1, (const char *[]){"budget approved by the board", "nothing here"}, 2, true, STORE_TEXT_done);
+	text_put(st, 3, 1, (const char *[]){"the budget was not approved, said the budget office about the budget"}, 1,
+	        true, STORE_TEXT_done);
+	text_put(st, 4, 1, (const char *[]){"cats and dogs"}, 1, true, STORE_TEXT_done);
+	text_put(st, 5, 1, (const char *[]){"budget of an unfinished version"}, 1, false, 0);
+	text_put(st, 6, 1, (const char *[]){"budget of a binary"}, 1, true, STORE_TEXT_not_text);
+	T_EQ(fts(st, &x, "Budgets", 7), 0, "search (stemmed, other case)");
+	T_EQ(x.r.hit_n, 2, "hits: neither the unfinished nor the binary");
+	T_EQ(x.r.hits[0].oid, 3, "more of the word first");
+	T_OK(x.r.hits[0].score > x.r.hits[1].score && x.r.hits[1].score > 0 && x.r.hits[0].score < 1,
+	        "scores in (0,1), falling: %g %g", (double)x.r.hits[0].score, (double)x.r.hits[1].score);
+	T_STR(x.r.hits[1].snippet, "budget approved by the board", "snippet");
+	T_EQ(x.r.hits[1].byte1, 50, "locator");
+	T_EQ(x.r.hits[1].line1, 2, "lines");
+	arena_done(&x.a);
+	T_EQ(fts(st, &x, "cat OR NOT \"", 12), 0, "operators are words");
+	T_EQ(x.r.hit_n, 2, "cat, or the word not");
+	arena_done(&x.a);
+	rd_init(&x, SRD_fts);
+	x.r.text = "budget";
+	x.r.text_n = 6;
+	x.r.limit = 1;
+	x.r.offset = 1;
+	T_EQ(rd_run(st, &x), 0, "limit and offset");
+	T_EQ(x.r.hit_n, 1, "one hit");
+	T_EQ(x.r.hits[0].oid, 2, "the second");
+	T_OK(!x.r.hits[0].snippet, "no snippet unless asked");
+	arena_done(&x.a);
+	/* a new version replaces the old one at once */
+	text_put(st, 3, 2, (const char *[]){"zebra crossing"}, 1, false, 0);
+	T_EQ(fts(st, &x, "zebra", 5), 0, "search");
+	T_EQ(x.r.hit_n, 0, "a version not done is not found");
+	arena_done(&x.a);
+	text_put(st, 3, 2, NULL, 0, true, STORE_TEXT_done);
+	T_EQ(fts(st, &x, "zebra", 5), 0, "search");
+	T_EQ(x.r.hit_n, 1, "then it is");
+	arena_done(&x.a);
+	T_EQ(fts(st, &x, "budget", 6), 0, "search");
+	T_EQ(x.r.hit_n, 1, "and the older is not");
+	arena_done(&x.a);
+	struct store_stats ss;
+	store_stats(st, &ss);
+	T_EQ(ss.chunks, 5, "chunks counted");
+	/* removed with its file */
+	memset(&t, 0, sizeof t);
+	t.op.kind = SOP_obj_del;
+	t.op.oid = 2;
+	run1(st, &t);
+	T_EQ(fts(st, &x, "budget", 6), 0, "search");
+	T_EQ(x.r.hit_n, 0, "gone with the file");
+	arena_done(&x.a);
+	/* chunk, payload, free id */
+	rd_init(&x, SRD_chunk);
+	x.r.oid = 3;
+	T_EQ(rd_run(st, &x), 0, "chunk");
+	T_STR(x.r.hits[0].snippet, "zebra crossing", "its text");
+	arena_done(&x.a);
+	rd_init(&x, SRD_chunk);
+	x.r.oid = 3;
+	x.r.ord = 9;
+	T_EQ(rd_run(st, &x), -ENOENT, "no such chunk");
+	arena_done(&x.a);
+	memset(&t, 0, sizeof t);
+	t.op.kind = SOP_payload_put;
+	t.op.is_free_point = true;
+	t.op.cid = 1;
+	t.op.free_id = UINT64_MAX - 3;
+	t.op.data = "{\"k\":\"v\"}";
+	t.op.data_n = 9;
+	T_EQ(run1(st, &t), 0, "payload of a free point, id near 2^64");
+	rd_init(&x, SRD_payload);
+	x.r.is_free_point = true;
+	x.r.cid = 1;
+	x.r.free_id = UINT64_MAX - 3;
+	T_EQ(rd_run(st, &x), 0, "read it");
+	T_EQ(x.r.data_n, 9, "its length");
+	T_OK(!memcmp(x.r.data, "{\"k\":\"v\"}", 9), "its bytes");
+	arena_done(&x.a);
+	t.op.data_n = 0;
+	T_EQ(run1(st, &t), 0, "remove it");
+	rd_init(&x, SRD_payload);
+	x.r.is_free_point = true;
+	x.r.cid = 1;
+	x.r.free_id = UINT64_MAX - 3;
+	T_EQ(rd_run(st, &x), -ENOENT, "gone");
+	arena_done(&x.a);
+	op_bind(&t, 1, DIM);
+	run1(st, &t);
+	op_put(&t, 1, 0, 3, UINT32_MAX);
+	t.op.is_free_point = true;
+	t.op.free_id = UINT64_MAX;
+	T_EQ(run1(st, &t), 0, "a free point with the highest id");
+	rd_init(&x, SRD_free_ids);
+	x.r.cid = 1;
+	x.r.free_id = UINT64_MAX;
+	T_EQ(rd_run(st, &x), 0, "look it up");
+	T_EQ(x.r.ret_row, 0, "its row");
+	arena_done(&x.a);
+	rd_init(&x, SRD_free_ids);
+	x.r.cid = 2;
+	x.r.free_id = UINT64_MAX;
+	T_EQ(rd_run(st, &x), 0, "in another collection");
+	T_EQ(x.r.ret_row, UINT32_MAX, "none");
+	arena_done(&x.a);
+	/* cancelled before it began */
+	_Atomic int stop = 1;
+	rd_init(&x, SRD_fts);
+	x.r.text = "budget";
+	x.r.text_n = 6;
+	x.r.cancel = &stop;
+	T_EQ(rd_run(st, &x), -VX_ERR_cancelled, "cancelled");
+	arena_done(&x.a);
+	store_close(st);
+	box_close(&b);
+}
+
+/* many chunks that all match: the answer is complete, an arena too small is a code, a fake clock runs into the deadline */
+static void test_many(void)
+{
+	struct box b;
+	struct top t;
+	static struct rd x;
+	static struct os_fault f;
+	struct store *st = NULL;
+	struct vx_errinfo e;
+	box_open(&b);
+	os_fault_init(&f, os_real());
+	T_EQ(open_in(&b, &f.os, &st, &e), 0, "open");
+	op_obj(&t, 2);
+	run1(st, &t);
+	static struct store_chunk k[20000];
+	for (uint32_t i = 0; i < 20000; i++)
+		k[i] = (struct store_chunk){.ord = i, .text = "common words everywhere", .text_n = 23};
+	memset(&t, 0, sizeof t);
+	t.op.kind = SOP_text_chunks;
+	t.op.oid = 2;
+	t.op.text_ver = 1;
+	t.op.chunk = k;
+	t.op.chunk_n = 20000;
+	T_EQ(run1(st, &t), 0, "20,000 chunks");
+	memset(&t, 0, sizeof t);
+	t.op.kind = SOP_text_done;
+	t.op.oid = 2;
+	t.op.text_ver = 1;
+	t.op.text_state = STORE_TEXT_done;
+	run1(st, &t);
+	rd_init(&x, SRD_fts);
+	x.r.text = "common";
+	x.r.text_n = 6;
+	x.r.limit = 500;
+	T_EQ(rd_run(st, &x), 0, "search");
+	T_EQ(x.r.hit_n, 500, "hits");
+	T_EQ(x.r.hits[499].ord, 499, "equal scores: in order");
+	arena_done(&x.a);
+	rd_init(&x, SRD_fts);
+	arena_init(&x.a, MEM_misc, 4096);
+	x.r.text = "common";
+	x.r.text_n = 6;
+	x.r.limit = 5000;
+	T_EQ(rd_run(st, &x), -VX_ERR_arena_full, "an arena too small");
+	arena_done(&x.a);
+	f.at[OSC_random] = 0;
+	store_close(st);
+	box_close(&b);
+}
+
+int main(void)
+{
+	test_match();
+	test_search();
+	test_many();
+	return tap_done();
+}
