@@ -1,0 +1,55 @@
+# The front: `make` builds build/vexfs, and every target first installs what is missing (tools/deps.sh). The build itself is Meson's.
+BUILD ?= build
+DESTDIR ?=
+PREFIX ?= /usr/local
+CC ?= cc
+export PYTHONDONTWRITEBYTECODE = 1
+
+.PHONY: all build demo check bench bench-recall install stack format clean help
+
+all: build
+
+help:
+	@echo 'make               build $(BUILD)/vexfs'
+	@echo 'make demo [DIR=…]  mount a directory of text, search it in several ways, unmount'
+	@echo 'make check         every check and test (about ten minutes on two cores)'
+	@echo 'make bench-recall  import 60,000 images as vectors; recall@10 against exact search, through the mount'
+	@echo 'make bench         all benchmarks'
+	@echo 'make stack         worst-case stack from the call graph'
+	@echo 'make install       to $$DESTDIR$$PREFIX (default /usr/local)'
+	@echo 'make format        clang-format over all sources'
+
+build:
+	@tools/deps.sh build
+	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) --prefix=$(PREFIX) >/dev/null
+	@ninja -C $(BUILD) src/cli/vexfs
+	@ln -sfn src/cli/vexfs $(BUILD)/vexfs
+
+demo: build
+	@tools/demo.sh $(BUILD)/vexfs $(DIR)
+
+check:
+	@tools/deps.sh check
+	@python3 tests/run.py
+
+bench: bench-recall
+
+bench-recall: build
+	@tools/deps.sh bench
+	@python3 bench/recall.py $(BUILD)/vexfs
+
+stack:
+	@tools/deps.sh build
+	@test -f build-stack/build.ninja || CC=gcc meson setup build-stack -Dcallgraph=true >/dev/null
+	@ninja -C build-stack src/cli/vexfs
+	@tools/stack.sh build-stack
+
+install: build
+	@ninja -C $(BUILD) >/dev/null
+	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild
+
+format:
+	@clang-format-14 -i $$(find src include tests -name '*.[ch]')
+
+clean:
+	@rm -rf $(BUILD) build-check-* build-stack

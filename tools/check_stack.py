@@ -1,0 +1,194 @@
+#!/usr/bin/env python3
+"""Worst-case stack, from GCC's call graph (-fcallgraph-info=su,da).
+
+usage: check_stack.py [options] BUILD|file.ci ...
+
+Finds recursion (any cycle of calls), frames of dynamic size, frames over a limit, and the deepest path from each root.  Calls through
+pointers can't be seen by the compiler: tools/indirect.txt names their targets ("caller: target target", * in a target matches); what it
+doesn't name is listed.  A frame limit for functions that a FUSE thread can reach is checked apart from that of all others, and the
+deepest path from the FUSE handlers must stay within --fuse-path.  Frames of libc and libfuse are not in the graph; what they cost is
+measured at run time (`vexfs status --json`, stack).
+"""
+import argparse
+import fnmatch
+import pathlib
+import re
+import sys
+
+NODE = re.compile(r'title: "([^"]+)" label: "([^"]*)"')
+EDGE = re.compile(r'sourcename: "([^"]+)" targetname: "([^"]+)"')
+
+
+class Graph:
+    def __init__(self):
+        self.size, self.dynamic, self.where, self.calls = {}, {}, {}, {}
+
+    def read(self, path):
+        for line in open(path, errors="replace"):
+            if line.startswith("node:"):
+                m = NODE.search(line)
+                if not m:
+                    continue
+                parts = m[2].split("\\n")
+                stack = next((p for p in parts if "bytes (" in p), None)
+                if stack:
+                    self.size[m[1]] = int(stack.split()[0])
+                    self.dynamic[m[1]] = "dynamic" in stack and "bounded" not in stack
+                    self.where[m[1]] = parts[1] if len(parts) > 1 else "?"
+            elif line.startswith("edge:"):
+                m = EDGE.search(line)
+                if m:
+                    self.calls.setdefault(m[1], set()).add(m[2])
+
+    def by_name(self, pattern):
+        return [t for t in self.size if fnmatch.fnmatchcase(short(t), pattern)]
+
+    def resolve_indirect(self, table):
+        """Returns complaints about names the table has and the graph does not."""
+        stale = []
+        for n, line in enumerate(open(table), 1):
+            caller, _, targets = line.split("#", 1)[0].partition(":")
+            if not caller.strip():
+                continue
+            froms = self.by_name(caller.strip())
+            tos = set()
+            for t in targets.split():
+                got = self.by_name(t)
+                if not got and t != "-":
+                    stale.append(f"{table}:{n}: no function {t}")
+                tos |= set(got)
+            if not froms:
+                stale.append(f"{table}:{n}: no function {caller.strip()}")
+            for f in froms:
+                self.calls.setdefault(f, set()).discard("__indirect_call")
+                self.calls[f] |= tos
+        return stale
+
+    def components(self):
+        """Strongly connected components, callees first (Tarjan 1972), with an explicit stack: the checker keeps the rule it checks."""
+        index, low, on, stack, out, n = {}, {}, set(), [], [], 0
+        for root in self.size:
+            if root in index:
+                continue
+            work = [(root, iter(sorted(self.calls.get(root, ()))))]
+            index[root] = low[root] = n
+            n += 1
+            stack.append(root)
+            on.add(root)
+            while work:
+                v, it = work[-1]
+                for w in it:
+                    if w not in self.size:
+                        continue
+                    if w not in index:
+                        index[w] = low[w] = n
+                        n += 1
+                        stack.append(w)
+                        on.add(w)
+                        work.append((w, iter(sorted(self.calls.get(w, ())))))
+                        break
+                    if w in on:
+                        low[v] = min(low[v], index[w])
+                else:
+                    work.pop()
+                    if work:
+                        low[work[-1][0]] = min(low[work[-1][0]], low[v])
+                    if low[v] == index[v]:
+                        comp = []
+                        while True:
+                            w = stack.pop()
+                            on.discard(w)
+                            comp.append(w)
+                            if w == v:
+                                break
+                        out.append(comp)
+        return out
+
+    def reach(self, roots):
+        seen, todo = set(roots), list(roots)
+        while todo:
+            for w in self.calls.get(todo.pop(), ()):
+                if w in self.size and w not in seen:
+                    seen.add(w)
+                    todo.append(w)
+        return seen
+
+
+def short(title):
+    return title.split(":")[-1]
+
+
+def main():
+    ap = argparse.ArgumentParser()
+    ap.add_argument("--frame", type=int, default=2048, help="limit of any frame")
+    ap.add_argument("--fuse-frame", type=int, default=1024, help="limit of a frame a FUSE thread can reach")
+    ap.add_argument("--fuse-path", type=int, default=6144, help="limit of the deepest path from a FUSE handler")
+    ap.add_argument("--fuse-root", action="append", default=[], metavar="PATTERN", help="functions a FUSE thread enters")
+    ap.add_argument("--fuse-not", action="append", default=[], metavar="PATTERN", help="functions only other threads run")
+    ap.add_argument("--indirect", help="table of calls through pointers")
+    ap.add_argument("--top", type=int, default=8, help="deepest paths to print")
+    ap.add_argument("--strict-indirect", action="store_true", help="an unlisted call through a pointer is a finding")
+    ap.add_argument("ci", nargs="+")
+    a = ap.parse_args()
+
+    g = Graph()
+    files = []
+    for p in map(pathlib.Path, a.ci):
+        files += sorted(p.glob("src/**/*.ci")) if p.is_dir() else [p]
+    for f in files:
+        g.read(f)
+    if not g.size:
+        print("stack: no call graph; configure with -Dcallgraph=true and gcc")
+        return 1
+    bad = g.resolve_indirect(a.indirect) if a.indirect else []
+
+    depth, nxt = {}, {}
+    for comp in g.components():
+        if len(comp) > 1 or comp[0] in g.calls.get(comp[0], ()):
+            bad.append("RECURSION: " + " -> ".join(short(x) for x in reversed(comp)))
+        for v in comp:
+            best = max((w for w in g.calls.get(v, ()) if w in depth and w not in comp), key=depth.get, default=None)
+            nxt[v] = best
+            depth[v] = g.size[v] + (depth[best] if best else 0)
+
+    roots = [t for pat in a.fuse_root for t in g.by_name(pat)]
+    roots = [t for t in roots if not any(fnmatch.fnmatchcase(short(t), p) for p in a.fuse_not)]
+    on_fuse = g.reach(roots)
+    for v in sorted(g.size):
+        limit = a.fuse_frame if v in on_fuse else a.frame
+        if g.size[v] > limit:
+            bad.append(f"FRAME {g.size[v]} > {limit}: {short(v)} {g.where[v]}")
+        if g.dynamic[v]:
+            bad.append(f"DYNAMIC FRAME: {short(v)} {g.where[v]}")
+
+    def path_of(v):
+        steps = []
+        while v:
+            steps.append(f"{short(v)} {g.size[v]}")
+            v = nxt[v]
+        return " > ".join(steps)
+
+    print("deepest paths (bytes of our own frames):")
+    for v in sorted(depth, key=depth.get, reverse=True)[: a.top]:
+        print(f"{depth[v]:7d}  {path_of(v)}")
+    if a.fuse_root:
+        print("deepest from a FUSE handler:")
+        for v in sorted(roots, key=depth.get, reverse=True)[: a.top]:
+            print(f"{depth[v]:7d}  {path_of(v)}")
+        if roots and depth[max(roots, key=depth.get)] > a.fuse_path:
+            bad.append(f"FUSE PATH {depth[max(roots, key=depth.get)]} > {a.fuse_path}: {path_of(max(roots, key=depth.get))}")
+        if not roots:
+            bad.append("no function matches --fuse-root")
+    left = sorted(short(s) for s, t in g.calls.items() if "__indirect_call" in t)
+    if left:
+        print(f"calls through pointers not in {a.indirect or 'a table'}:", " ".join(left))
+        if a.strict_indirect:
+            bad.append(f"{len(left)} callers through pointers are not in the table")
+    for line in bad:
+        print(line)
+    print(f"stack: {len(g.size)} functions, {len(on_fuse)} reachable by a FUSE thread, {len(bad)} findings")
+    return bool(bad)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

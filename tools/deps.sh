@@ -1,0 +1,66 @@
+#!/bin/sh
+# deps.sh - install the Debian packages that are missing, and say which and why.
+#
+# usage: tools/deps.sh build|check|bench
+#
+# Nothing is touched when all is there, so every make can call it.  Works as root, or through sudo.  On other systems it names what is
+# needed and leaves the installing to their owner.
+set -eu
+
+want_build='gcc:compiler meson:build ninja-build:build pkg-config:build libc6-dev:headers libfuse3-dev:kernel-interface
+fuse3:fusermount3 libsqlite3-dev:catalog libjansson-dev:JSON-of-the-command libxxhash-dev:content-hash python3:checks'
+want_check="$want_build clang:second-compiler clang-format-14:layout attr:getfattr git:tests binutils:symbol-check tar:tests"
+want_bench="$want_build python3-pip:data-set ca-certificates:data-set"
+
+case "${1:-build}" in
+build) want=$want_build ;;
+check) want=$want_check ;;
+bench) want=$want_bench ;;
+*) echo "usage: tools/deps.sh build|check|bench" >&2; exit 2 ;;
+esac
+
+have() {
+	dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'ok installed' && return 0
+	case $1 in # another package may provide the same thing
+	pkg-config) command -v pkg-config >/dev/null ;;
+	gcc | meson | clang | git | tar | python3) command -v "$1" >/dev/null ;;
+	ninja-build) command -v ninja >/dev/null ;;
+	clang-format-14) clang-format --version 2>/dev/null | grep -q 'version 14\.' ;;
+	attr) command -v getfattr >/dev/null ;;
+	binutils) command -v nm >/dev/null ;;
+	*) return 1 ;;
+	esac
+}
+
+if ! command -v dpkg-query >/dev/null; then
+	echo "deps: not a Debian-like system; install by hand what is missing of:"
+	for w in $want; do echo "  ${w%%:*}"; done
+	exit 0
+fi
+
+missing=
+for w in $want; do
+	have "${w%%:*}" || missing="$missing $w"
+done
+[ -z "$missing" ] && exit 0
+
+echo "deps: these packages are missing and will be installed:"
+names=
+for w in $missing; do
+	echo "  ${w%%:*}  ($(echo "${w#*:}" | tr - ' '))"
+	names="$names ${w%%:*}"
+done
+as_root=
+if [ "$(id -u)" != 0 ]; then
+	if ! command -v sudo >/dev/null; then
+		echo "deps: not root and no sudo; run as root: apt-get install$names" >&2
+		exit 1
+	fi
+	as_root=sudo
+fi
+export DEBIAN_FRONTEND=noninteractive
+install() {
+	# shellcheck disable=SC2086
+	$as_root apt-get install -y -qq --no-install-recommends $names >/dev/null
+}
+install 2>/dev/null || { $as_root apt-get update -qq && install; }
