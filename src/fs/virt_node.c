@@ -1,0 +1,189 @@
+/* virt_node.c - the nodes and handles of the virtual tree; see virt_priv.h. */
+#include "fs/virt_priv.h"
+
+#include <unistd.h>
+
+static uint32_t hash_of(const struct vnode_want *w)
+{
+	uint64_t h = hash64(w->name, strlen(w->name),
+	        (uint64_t)(uintptr_t)w->parent ^ w->real ^ (uint64_t)w->kind << 56 ^ (uint64_t)w->is_file << 55);
+	if (w->key)
+		h = hash64(w->key->b, w->key->len, h);
+	return (uint32_t)h;
+}
+
+static bool is_wanted(const struct vnode *n, const struct vnode_want *w, uint32_t hash)
+{
+	if (n->hash != hash || n->parent != w->parent || n->kind != w->kind || n->is_file != w->is_file ||
+	        n->real != w->real || strcmp(n->name, w->name))
+		return false;
+	return !w->key || objkey_eq(&n->key, w->key);
+}
+
+struct vnode *vnode_ref(struct virt *v, fuse_ino_t ino)
+{
+	if (!fs_is_virt(ino))
+		return NULL;
+	pthread_mutex_lock(&v->lock);
+	struct vnode *n = (struct vnode *)idtab_find(&v->nodes, ino & ~FS_VIRT_BIT);
+	if (n)
+		n->refs++;
+	pthread_mutex_unlock(&v->lock);
+	return n;
+}
+
+static void node_free(struct virt *v, struct vnode *n)
+{
+	struct vnode **p = &v->bucket[n->hash % VNODE_BUCKETS];
+	while (*p != n)
+		p = &(*p)->hnext;
+	*p = n->hnext;
+	mem_free(MEM_fs, n->name);
+	mem_free(MEM_fs, n->path);
+	n->name = n->path = NULL;
+	v->node_n--;
+	idtab_put(&v->nodes, &n->id);
+}
+
+void vnode_put_locked(struct virt *v, struct vnode *n)
+{
+	while (n) {
+		vx_assert(n->refs);
+		if (--n->refs || n->lookups)
+			return;
+		struct vnode *up = n->parent;
+		node_free(v, n);
+		n = up; /* a node holds its parent */
+	}
+}
+
+void vnode_put(struct virt *v, struct vnode *n)
+{
+	pthread_mutex_lock(&v->lock);
+	vnode_put_locked(v, n);
+	pthread_mutex_unlock(&v->lock);
+}
+
+static struct vnode *node_new(struct virt *v, const struct vnode_want *w, uint32_t hash)
+{
+	if (v->node_n >= VNODES_MAX)
+		return NULL;
+	char *name = mem_strdup(MEM_fs, w->name), *path = w->path ? mem_strdup(MEM_fs, w->path) : NULL;
+	struct vnode *n = name && (path || !w->path) ? (struct vnode *)idtab_get(&v->nodes) : NULL;
+	if (!n) {
+		mem_free(MEM_fs, name);
+		mem_free(MEM_fs, path);
+		return NULL;
+	}
+	n->hnext = v->bucket[hash % VNODE_BUCKETS];
+	v->bucket[hash % VNODE_BUCKETS] = n;
+	n->parent = w->parent;
+	if (n->parent)
+		n->parent->refs++;
+	n->real = w->real;
+	n->key = w->key ? *w->key : (struct obj_key){0};
+	n->name = name;
+	n->path = path;
+	n->lookups = 0;
+	n->refs = 0;
+	n->hash = hash;
+	n->sets = NULL;
+	n->set_n = 0;
+	n->kind = (uint8_t)w->kind;
+	n->is_file = w->is_file;
+	v->node_n++;
+	return n;
+}
+
+struct vnode *vnode_get(struct virt *v, const struct vnode_want *w)
+{
+	uint32_t hash = hash_of(w);
+	pthread_mutex_lock(&v->lock);
+	struct vnode *n = v->bucket[hash % VNODE_BUCKETS];
+	while (n && !is_wanted(n, w, hash))
+		n = n->hnext;
+	if (!n)
+		n = node_new(v, w, hash);
+	if (n)
+		n->refs++;
+	pthread_mutex_unlock(&v->lock);
+	return n;
+}
+
+void vnode_forget(struct virt *v, fuse_ino_t ino, uint64_t count)
+{
+	pthread_mutex_lock(&v->lock);
+	struct vnode *n = (struct vnode *)idtab_find(&v->nodes, ino & ~FS_VIRT_BIT);
+	if (n) {
+		n->lookups -= count < n->lookups ? count : n->lookups;
+		n->refs++; /* one to drop: frees it when that was the last */
+		vnode_put_locked(v, n);
+	}
+	pthread_mutex_unlock(&v->lock);
+}
+
+struct vhandle *vhandle_new(struct virt *v, struct vnode *n)
+{
+	struct vhandle *h = (struct vhandle *)idtab_get(&v->handles);
+	if (!h)
+		return NULL;
+	int rc = pthread_mutex_init(&h->lock, NULL);
+	if (rc) {
+		idtab_put(&v->handles, &h->id);
+		return NULL;
+	}
+	h->node = n;
+	h->set = NULL;
+	h->dirfd = -1;
+	h->state = VH_gather;
+	h->in = h->out = NULL;
+	h->in_n = h->in_cap = h->out_n = 0;
+	h->in_base = h->out_base = 0;
+	h->again = NULL;
+	h->refs = 1;
+	return h;
+}
+
+struct vhandle *vhandle_ref(struct virt *v, uint64_t fh)
+{
+	pthread_mutex_lock(&v->lock);
+	struct vhandle *h = (struct vhandle *)idtab_find(&v->handles, fh);
+	if (h)
+		h->refs++;
+	pthread_mutex_unlock(&v->lock);
+	return h;
+}
+
+void vhandle_put(struct virt *v, struct vhandle *h)
+{
+	if (!h)
+		return;
+	pthread_mutex_lock(&v->lock);
+	bool last = !--h->refs;
+	pthread_mutex_unlock(&v->lock);
+	if (!last)
+		return;
+	vset_put(v, h->set);
+	vfile_done(h);
+	if (h->dirfd >= 0)
+		close(h->dirfd);
+	vnode_put(v, h->node);
+	pthread_mutex_destroy(&h->lock);
+	idtab_put(&v->handles, &h->id);
+}
+
+/* at the end: whatever the kernel still counts. Handles first, they hold sets and nodes. */
+void vnodes_free_all(struct virt *v)
+{
+	for (uint32_t i = 0; i < v->handles.made; i++) {
+		struct vhandle *h = (struct vhandle *)idtab_at(&v->handles, i);
+		if (!(atomic_load_explicit(&h->id.gen, memory_order_relaxed) & 1))
+			continue;
+		h->refs = 1;
+		vhandle_put(v, h);
+	}
+	vset_drop_all(v);
+	for (uint32_t i = 0; i < VNODE_BUCKETS; i++)
+		while (v->bucket[i])
+			node_free(v, v->bucket[i]);
+}
