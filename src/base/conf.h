@@ -17,13 +17,13 @@
 #define CONF_JSON_DEPTH_MAX      16u
 #define CONF_PATH_MAX            4096u
 #define CONF_NAME_MAX            255u
-#define CONF_KEY_MAX             30u          /* bytes of a file handle kept as identity */
-#define CONF_ROWS_MAX            0x7fffffffu  /* rows of one collection */
+#define CONF_KEY_MAX             30u /* bytes of a file handle kept as identity */
+#define CONF_ROWS_MAX            0x7fffffffu /* rows of one collection */
 
-#define CONF_FUSE_STACK          16384u       /* PTHREAD_STACK_MIN on x86-64 */
-#define CONF_STACK_WARN          4096u
-#define CONF_STACK_CRITICAL      6144u
-#define CONF_INLINE_DISTANCES    20000u       /* a search costing more is parked */
-#define CONF_TAIL_BYTES_MAX      (16u << 20)  /* unlinked rows scanned exactly, bytes of codes */
-#define CONF_READ_DEADLINE_MS    2000u        /* a catalog query's time limit */
-#define CONF_TEXT_FILE_MAX       (64u << 20)  /* larger files are not indexed as text */
+#define CONF_FUSE_STACK       16384u /* PTHREAD_STACK_MIN on x86-64 */
+#define CONF_STACK_WARN       4096u
+#define CONF_STACK_CRITICAL   6144u
+#define CONF_INLINE_DISTANCES 20000u /* a search costing more is parked */
+#define CONF_TAIL_BYTES_MAX   (16u << 20) /* unlinked rows scanned exactly, bytes of codes */
+#define CONF_READ_DEADLINE_MS 2000u /* a catalog query's time limit */
+#define CONF_TEXT_FILE_MAX    (64u << 20) /* larger files are not indexed as text */

@@ -5,10 +5,10 @@
 #include <stdint.h>
 enum log_level { LOGL_error, LOGL_warn, LOGL_info, LOGL_debug };
 void log_to_stderr(void);
-int log_to_syslog(void);                                  /* starts the log thread; call after daemonising */
+int log_to_syslog(void); /* starts the log thread; call after daemonising */
 void log_done(void);
 void log_level_set(enum log_level most);
 void log_msg(enum log_level l, const char *text);
-void log_msg2(enum log_level l, const char *a, const char *b);           /* "a b" */
-void log_rc(enum log_level l, const char *what, int rc);                 /* "what: sentence (name)" */
+void log_msg2(enum log_level l, const char *a, const char *b); /* "a b" */
+void log_rc(enum log_level l, const char *what, int rc); /* "what: sentence (name)" */
 void log_kv(enum log_level l, const char *what, const char *key, uint64_t v); /* "what key=v" */

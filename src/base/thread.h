@@ -17,26 +17,26 @@
 struct thread {
 	char name[THREAD_NAME_MAX];
 	pthread_t id;
-	uint8_t *map;         /* guard, signal stack, guard, stack (its low end is `low`) */
+	uint8_t *map; /* guard, signal stack, guard, stack (its low end is `low`) */
 	size_t map_bytes, stack_bytes;
-	uint8_t *low;         /* lowest byte of the stack; the page below is the guard */
+	uint8_t *low; /* lowest byte of the stack; the page below is the guard */
 	size_t painted_bytes; /* of the stack's top; below it untouched pages read as zero */
 	void (*fn)(void *);
 	void *arg;
 	bool started;
-	bool idle_class;      /* run under SCHED_IDLE */
-	struct thread *next;  /* registry */
-	struct stack_mark *running;              /* innermost bracket; the thread's own */
-	uint32_t brackets, warm;                 /* count of brackets; the next `warm` of them are sampled */
+	bool idle_class; /* run under SCHED_IDLE */
+	struct thread *next; /* registry */
+	struct stack_mark *running; /* innermost bracket; the thread's own */
+	uint32_t brackets, warm; /* count of brackets; the next `warm` of them are sampled */
 	_Atomic uint32_t op_high[STACK_OPS_MAX]; /* bytes below the bracket, by operation */
 	_Atomic uint32_t op_seen[STACK_OPS_MAX];
 };
 /* thread_start - @stack_bytes >= PTHREAD_STACK_MIN, rounded up to pages. All signals but SIGBUS are blocked in it.
  * @t zeroed but for idle_class; must stay in place until thread_join.  Return 0 or -errno. */
 int thread_start(struct thread *t, const char *name, size_t stack_bytes, void (*fn)(void *), void *arg);
-int thread_join(struct thread *t);             /* takes never-started ones; frees the stack */
+int thread_join(struct thread *t); /* takes never-started ones; frees the stack */
 uint32_t thread_stack_high(const struct thread *t); /* bytes ever used, from the stack's top */
-struct thread *thread_self(void);              /* NULL on threads not started here */
+struct thread *thread_self(void); /* NULL on threads not started here */
 /* visit all live threads under the registry's lock */
 void thread_each(void (*fn)(struct thread *t, void *u), void *u);
 
@@ -44,19 +44,20 @@ void thread_each(void (*fn)(struct thread *t, void *u), void *u);
 struct stack_mark {
 	uint8_t *base;
 	struct stack_mark *outer; /* brackets nest, each is measured from its own base */
-	uint8_t *low;             /* painted from here up; NULL: not sampled */
-	uint8_t *deep;            /* lowest byte touched that an inner bracket's paint has covered again; NULL: none */
+	uint8_t *low; /* painted from here up; NULL: not sampled */
+	uint8_t *deep; /* lowest byte touched that an inner bracket's paint has covered again; NULL: none */
 	bool sampled;
 };
 /* Without knowing the operation, a request is sampled when one of the last 64 on this thread was of an operation seen fewer than 64
  * times, and every 64th.  With it (stack_op_begin_op), the operation's own count decides. */
 void stack_op_begin(struct stack_mark *m);
 void stack_op_begin_op(struct stack_mark *m, unsigned op);
-void stack_op_end(struct stack_mark *m, unsigned op); /* the op may be known only now; records into thread_self()->op_high */
-size_t stack_used_below(const struct stack_mark *m);  /* bytes between the bracket and this frame */
-size_t stack_left(void);                              /* bytes from this frame down to the guard; SIZE_MAX on foreign threads */
+void stack_op_end(
+        struct stack_mark *m, unsigned op); /* the op may be known only now; records into thread_self()->op_high */
+size_t stack_used_below(const struct stack_mark *m); /* bytes between the bracket and this frame */
+size_t stack_left(void); /* bytes from this frame down to the guard; SIZE_MAX on foreign threads */
 /* stack_check - at the entry of vector verbs: 0, or -VX_ERR_stack_risk when the bytes used below the running bracket exceed the
  * critical limit or less than `need` bytes are left.  Warnings are counted (perf). */
 int stack_check(size_t need);
 void stack_limits(uint32_t warn, uint32_t critical);
-uint32_t stack_op_high_all(unsigned op);              /* over all threads, dead ones included */
+uint32_t stack_op_high_all(unsigned op); /* over all threads, dead ones included */
