@@ -39,6 +39,7 @@ const struct cli_command *cli_command_by_name(const char *name);
 
 /* ---- small things every command needs (cli_base.c) ---------------------------------------------------------------- */
 extern struct arena cli_arena;
+void cli_begin(void); /* first of all: the arena, and jansson's memory counted with ours */
 /* cli_err - "vexfs: sentence" to stderr; returns CLI_ERROR so that a command can end with it. */
 int cli_err(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void cli_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

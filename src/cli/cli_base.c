@@ -101,3 +101,19 @@ bool cli_f64(const char *s, const char *what, double *ret)
 	*ret = v;
 	return true;
 }
+
+/* jansson's memory is counted like everyone's */
+static void *json_mem_get(size_t n)
+{
+	return mem_alloc(MEM_cli, n);
+}
+static void json_mem_put(void *p)
+{
+	mem_free(MEM_cli, p);
+}
+
+void cli_begin(void)
+{
+	json_set_alloc_funcs(json_mem_get, json_mem_put);
+	arena_init(&cli_arena, MEM_cli, 256u << 20);
+}

@@ -100,16 +100,6 @@ const struct cli_command *cli_command_by_name(const char *name)
 	return NULL;
 }
 
-/* jansson's memory is counted like everyone's */
-static void *json_mem_get(size_t n)
-{
-	return mem_alloc(MEM_cli, n);
-}
-static void json_mem_put(void *p)
-{
-	mem_free(MEM_cli, p);
-}
-
 static void print_commands(FILE *to)
 {
 	fputs("usage: vexfs COMMAND [ARGUMENTS]\n\n", to);
@@ -124,8 +114,7 @@ int main(int argc, char **argv)
 
 	setlocale(LC_CTYPE, ""); /* numbers stay locale-free: LC_NUMERIC is left alone */
 	signal(SIGPIPE, SIG_IGN);
-	json_set_alloc_funcs(json_mem_get, json_mem_put);
-	arena_init(&cli_arena, MEM_cli, 256u << 20);
+	cli_begin();
 	if (argc < 2) {
 		print_commands(stderr);
 		return CLI_ERROR;
