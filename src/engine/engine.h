@@ -104,7 +104,9 @@ enum eng_verb {
 	EV_coll_list,   /* -> colls[] the caller may see */
 	EV_export,      /* rows [cursor, ...) of a collection -> points[]; cursor moves on; 0 points: the end */
 	EV_verify,      /* index_check + counts of the live store -> text (JSON) */
-	EV_retry        /* owner: try a failed opening now */
+	EV_retry,       /* owner: try a failed opening now */
+	EV_locate       /* key -> out_text: where that file is now, relative to the root, by a path the caller may read; -ENOENT.
+	                   May be answered inline whenever the store is ready */
 };
 enum eng_state { ENG_STATE_none, ENG_STATE_fresh, ENG_STATE_stale, ENG_STATE_pending, ENG_STATE_error };
 enum eng_mode { ENG_MODE_auto, ENG_MODE_vector, ENG_MODE_text, ENG_MODE_hybrid };
@@ -119,6 +121,7 @@ struct eng_point {
 };
 struct eng_hit {
 	const char *path; /* relative to the root, in the arena; NULL: free point */
+	struct obj_key key; /* of a file: what EV_locate finds it by later */
 	uint64_t id, ino;
 	float score, distance;
 	uint8_t state;    /* enum eng_state */
