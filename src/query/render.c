@@ -270,6 +270,7 @@ static void answer(struct sbuf *b, const struct eng_job *j)
 		get(b, j);
 		break;
 	case EV_status:
+	case EV_locate:
 	case EV_verify:
 		sb_bytes(b, j->out_text, j->out_text_n);
 		break;

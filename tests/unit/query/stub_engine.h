@@ -1,0 +1,20 @@
+/* stub_engine.h - the engine seen from query/: jobs are answered by the test itself. */
+#pragma once
+#include "query/query.h"
+
+static struct eng_cfg stub_cfg;
+static void (*stub_answer)(struct eng_job *j);
+const struct eng_cfg *eng_cfg(const struct engine *e)
+{
+	(void)e;
+	stub_cfg.os = os_real();
+	return &stub_cfg;
+}
+int eng_submit(struct engine *e, struct eng_job *j)
+{
+	(void)e;
+	if (stub_answer)
+		stub_answer(j);
+	return ENG_DONE;
+}
+static struct engine *const stub_engine = (struct engine *)&stub_cfg;
