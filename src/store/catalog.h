@@ -30,6 +30,7 @@ enum cat_sql {
 	CSQ_vec_del,
 	CSQ_vec_of_obj,
 	CSQ_vec_of_free,
+	CSQ_vec_other,
 	CSQ_vec_live,
 	CSQ_vec_del_coll,
 	CSQ_vec_count_coll,
@@ -117,6 +118,8 @@ int cat_vec_del(struct catalog *c, uint32_t cid, uint32_t row);
 /* cat_vec_of_obj - some live row of a file, -ENOENT when none is left */
 int cat_vec_of_obj(struct catalog *c, uint64_t oid, uint32_t *ret_cid, uint32_t *ret_row);
 int cat_vec_of_free(struct catalog *c, uint32_t cid, uint64_t free_id, uint32_t *ret_row);
+/* cat_vec_other - a live row of the same owner and collection as @v, but not @v; -ENOENT: none, as it should be */
+int cat_vec_other(struct catalog *c, const struct vec_rec *v, uint32_t *ret_row);
 int cat_vec_live(struct catalog *c, uint32_t cid); /* 1: the collection has a live row, 0: none */
 int cat_vec_del_coll(struct catalog *c, uint32_t cid);
 int cat_vec_count(struct catalog *c, uint32_t cid, uint64_t *ret_live, uint64_t *ret_dead);

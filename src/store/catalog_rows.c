@@ -380,6 +380,21 @@ int cat_vec_of_free(struct catalog *c, uint32_t cid, uint64_t free_id, uint32_t 
 	return r;
 }
 
+int cat_vec_other(struct catalog *c, const struct vec_rec *v, uint32_t *ret_row)
+{
+	sqlite3_stmt *s;
+	VX_TRY(cat_stmt(c, CSQ_vec_other, &s));
+	bind_u64(s, 1, v->id);
+	bind_u64(s, 2, v->is_free_point);
+	sqlite3_bind_int64(s, 3, vec_key(v->cid, 0));
+	sqlite3_bind_int64(s, 4, vec_key(v->cid, UINT32_MAX));
+	sqlite3_bind_int64(s, 5, vec_key(v->cid, v->row));
+	VX_TRY(first(c, s));
+	*ret_row = (uint32_t)col_u64(s, 0);
+	sqlite3_reset(s);
+	return 0;
+}
+
 int cat_vec_live(struct catalog *c, uint32_t cid)
 {
 	sqlite3_stmt *s;

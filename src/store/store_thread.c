@@ -142,6 +142,20 @@ static void group_fail(struct store *st, int rc)
 	}
 	st->group_fail = 0;
 	group_answer(st, rc);
+	/* what waits already was made by callers who believed in the group: it fails with it */
+	struct wq_item *it;
+	for (uint32_t n = wq_len(&st->queue); n && wq_pop(&st->queue, 0, &it) > 0; n--) {
+		struct store_op *op = WQ_OF(it, struct store_op, item);
+		op->ret_rc = rc;
+		op->ret_row = UINT32_MAX;
+		op->ret_cid = 0;
+		op->ret_generation = st->state.generation;
+		if (op->visible)
+			op->visible(op, rc);
+		atomic_fetch_sub_explicit(&st->queue_len, 1, memory_order_relaxed);
+		if (op->durable)
+			op->durable(op, rc);
+	}
 }
 
 static void after_commit_coll(struct store *st, struct coll *c)
@@ -441,6 +455,13 @@ static int op_vec_put(struct store *st, struct store_op *op)
 	st->state.vectors++;
 	if (op->old_row != UINT32_MAX)
 		VX_TRY(vec_dead(st, op->cid, op->old_row));
+	/* one live vector an owner, whatever the caller thought the old row was: it may have been rolled back since */
+	uint32_t other;
+	int rc;
+	while ((rc = cat_vec_other(&st->cat, &v, &other)) == 0)
+		VX_TRY(vec_dead(st, op->cid, other));
+	if (rc != -ENOENT)
+		return grp(st, rc);
 	op->ret_row = v.row;
 	return 0;
 }

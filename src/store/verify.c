@@ -14,7 +14,7 @@
 #include "base/sbuf.h"
 #include "store/verify_int.h"
 
-#define PATH_DEPTH 32
+#define PATH_DEPTH 16
 
 void vf_say(struct verify *v, struct sbuf *b)
 {
@@ -129,7 +129,7 @@ static int drop_all(struct verify *v)
 /* "a/b.md", or "object 12", for people; a broken chain shows what is known of it */
 static void say_path(struct verify *v, struct sbuf *b, uint64_t oid)
 {
-	char name[PATH_DEPTH][64];
+	char name[PATH_DEPTH][40]; /* the sentence has room for no more */
 	int n = 0;
 	uint64_t at = oid;
 	for (; n < PATH_DEPTH && at != STORE_OID_ROOT; n++) {
@@ -163,7 +163,7 @@ static void say_path(struct verify *v, struct sbuf *b, uint64_t oid)
 static void lost_vector(struct verify *v, const struct vec_rec *r, const char *coll, const char *why)
 {
 	struct sbuf b;
-	char line[1024];
+	char line[480];
 	v->r->findings++;
 	v->r->lost++;
 	v->r->repaired += v->repair;
