@@ -220,6 +220,7 @@ def mount_tests(run, exe, names, label="", env=None, most=300):
         return
     # a file system with handles, hard links and sparse files: /tmp may be a tmpfs, /var/tmp rarely is
     with tempfile.TemporaryDirectory(prefix="vexfs-check-", dir=os.environ.get("VEXFS_TEST_DIR") or "/var/tmp") as tmp:
+        os.chmod(tmp, 0o711)  # a test acts as another user in there
         for f in names:
             run.tap(f"{label}mount/{f.stem}", [sys.executable, f], most=most,
                     env={"VEXFS": str(exe), "TMPDIR": tmp, "PYTHONDONTWRITEBYTECODE": "1", **(env or {})})
