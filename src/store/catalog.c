@@ -53,7 +53,8 @@ static const char *const sql[CSQ_N] = {
         [CSQ_vec_del] = "DELETE FROM vec WHERE key=?1",
         [CSQ_vec_of_obj] = CAT_SEL_VEC " WHERE id=?1 AND kind=0 AND dead=0 LIMIT 1",
         [CSQ_vec_of_free] = CAT_SEL_VEC " WHERE id=?1 AND kind=1 AND dead=0 AND key BETWEEN ?2 AND ?3 LIMIT 1",
-        [CSQ_vec_other] = CAT_SEL_VEC " WHERE id=?1 AND kind=?2 AND dead=0 AND key BETWEEN ?3 AND ?4 AND key<>?5 LIMIT 1",
+        [CSQ_vec_other] =
+                CAT_SEL_VEC " WHERE id=?1 AND kind=?2 AND dead=0 AND key BETWEEN ?3 AND ?4 AND key<>?5 LIMIT 1",
         [CSQ_vec_live] = "SELECT 1 FROM vec WHERE key BETWEEN ?1 AND ?2 AND dead=0 LIMIT 1",
         [CSQ_vec_del_coll] = "DELETE FROM vec WHERE key BETWEEN ?1 AND ?2",
         [CSQ_vec_count_coll] = "SELECT count(*),coalesce(sum(dead),0) FROM vec WHERE key BETWEEN ?1 AND ?2",

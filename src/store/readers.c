@@ -81,7 +81,14 @@ void reader_main(void *arg)
 		uint64_t t0 = os_mono_ns(r->st->os);
 		r->deadline_ns = t0 + CONF_READ_DEADLINE_MS * 1000000ull;
 		r->cur = rd;
-		int rc = rd->cancel && atomic_load(rd->cancel) ? -VX_ERR_cancelled : read_one(r, rd);
+		int rc = rd->cancel && atomic_load(rd->cancel) ? -VX_ERR_cancelled : 0;
+		if (!rc)
+			rc = atomic_load(&r->st->shm_bad) ? -VX_ERR_store_failed : read_one(r, rd);
+		if (atomic_load(&r->st->shm_bad)) { /* lost on the way: what was read may be a mix of two commits */
+			rc = -VX_ERR_store_failed;
+			rd->hit_n = rd->data_n = 0;
+			rd->ret_row = UINT32_MAX;
+		}
 		if (rc == -VX_ERR_cancelled && !(rd->cancel && atomic_load(rd->cancel)))
 			rc = -VX_ERR_deadline;
 		if (rc == -EBADMSG)

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
+#include "base/guard.h"
 #include "base/log.h"
 #include "base/perf.h"
 #include "base/sbuf.h"
@@ -179,6 +180,8 @@ static int seg_map(struct store *st, struct coll *c, uint32_t seg, int fd, uint3
 		}
 		return rc;
 	}
+	/* unwatched when the table is full: the map works, a failing disk then ends the process */
+	(void)guard_add(p, n, &r->bad_segs, 1u << seg, false);
 	g->map = p;
 	g->map_bytes = n;
 	g->rows = rows;
@@ -369,8 +372,10 @@ void slots_done(struct store *st, struct coll *c)
 	for (uint32_t s = 0; s < ROWS_SEGS; s++) {
 		struct seg *g = &c->seg[s];
 		seg_close(st, g);
-		if (g->map)
+		if (g->map) {
+			guard_del(g->map);
 			(void)os_munmap(st->os, g->map, g->map_bytes); /* cannot fail on a map that is ours */
+		}
 		g->map = NULL;
 	}
 	mem_free(MEM_store, c->free_w);

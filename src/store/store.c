@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
+#include "base/guard.h"
 #include "base/log.h"
 #include "base/sbuf.h"
 #include "store/store_int.h"
@@ -137,13 +138,40 @@ void retired_free(struct store *st, bool all)
 			continue;
 		}
 		*at = x->next;
-		if (x->map)
+		if (x->map) {
+			guard_del(x->map);
 			(void)os_munmap(st->os, x->map, x->map_bytes); /* cannot fail on a map that is ours */
+		}
 		mem_free(MEM_store, x->rows);
 		coll_free(st, x->coll);
 		mem_free(MEM_store, x);
 	}
 	atomic_store(&st->epoch_freed, now);
+}
+
+/* ---- SQLite's shared memory ------------------------------------------------------------------------------------------------- */
+
+void store_shm_watch(struct store *st)
+{
+	sqlite3_file *f = NULL;
+	if (sqlite3_file_control(st->cat.db, "main", SQLITE_FCNTL_FILE_POINTER, &f) != SQLITE_OK || !f ||
+	        !f->pMethods || f->pMethods->iVersion < 2)
+		return;
+	/* a region appears when the log outgrows the one before */
+	while (st->shm_n < STORE_SHM_REGIONS) {
+		void volatile *p = NULL;
+		if (f->pMethods->xShmMap(f, (int)st->shm_n, STORE_SHM_BYTES, 0, &p) != SQLITE_OK || !p)
+			return;
+		st->shm[st->shm_n++] = (const void *)p;
+		(void)guard_add(
+		        (const void *)p, STORE_SHM_BYTES, &st->shm_bad, 1, true); /* table full: unwatched, as above */
+	}
+}
+
+static void shm_forget(struct store *st)
+{
+	while (st->shm_n)
+		guard_del(st->shm[--st->shm_n]);
 }
 
 /* ---- opening ---------------------------------------------------------------------------------------------------------------- */
@@ -349,6 +377,7 @@ static int open_all(struct store *st, const struct store_cfg *cfg, struct vx_err
 	st->vid_nonce = (st->vid_nonce & 0x7fffffff) | 1; /* a vid is positive in SQLite, and never 0 */
 	sqlite3_wal_hook(st->cat.db, wal_hook, st);
 	store_counters(st);
+	store_shm_watch(st);
 	return start(st, e);
 }
 
@@ -430,6 +459,7 @@ void store_close(struct store *st)
 		cat_close(&st->reader[i].cat);
 	if (st->cat.db && st->thread_on && atomic_load(&st->health) == 0)
 		(void)store_checkpoint(st, true); /* all is in the log already; the next opening reads it from there */
+	shm_forget(st);
 	cat_close(&st->cat);
 	retired_free(st, true);
 	colls_forget(st);

@@ -13,6 +13,8 @@
 #define STORE_READERS      2u
 #define STORE_READ_QUEUE   1024u
 #define STORE_SEG_FDS_MAX  64u   /* write handles on slot files kept open between groups */
+#define STORE_SHM_REGIONS  64u
+#define STORE_SHM_BYTES    32768 /* WALINDEX_PGSZ: SQLite asks its VFS for regions of this size (sqlite.org/walformat.html) */
 #define STORE_WAL_PAGES    1000u /* checkpoint beyond this when idle */
 #define STORE_WAL_PAGES_HI 8000u /* and beyond this in any case */
 
@@ -124,6 +126,9 @@ struct store {
 	struct retired *retired;
 	_Atomic uint64_t epoch, epoch_freed;
 	uint32_t wal_pages;
+	const void *shm[STORE_SHM_REGIONS];
+	uint32_t shm_n;
+	_Atomic uint32_t shm_bad; /* a page of catalog.db-shm was lost: SQLite's view of its log can't be trusted */
 
 	struct wq queue;
 	struct thread thread;
@@ -153,6 +158,7 @@ void retired_free(struct store *st, bool all);
 void store_thread_main(void *arg);
 void reader_main(void *arg);
 int store_checkpoint(struct store *st, bool all);
+void store_shm_watch(struct store *st);
 void store_counters(struct store *st);
 int store_path(int dirfd, const char *name, char *ret, size_t cap); /* a path SQLite can open */
 

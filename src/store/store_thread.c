@@ -217,7 +217,7 @@ static void group_commit(struct store *st)
 	uint32_t n = st->group_n;
 	if (st->in_tx) {
 		uint64_t t0 = os_mono_ns(st->os);
-		int rc = sync_slots(st);
+		int rc = atomic_load(&st->shm_bad) ? -EIO : sync_slots(st);
 		if (!rc) {
 			st->state.generation++;
 			rc = cat_state_put(&st->cat, &st->state);
@@ -231,6 +231,7 @@ static void group_commit(struct store *st)
 		flushed(st, 1);
 		st->in_tx = false;
 		after_commit(st);
+		store_shm_watch(st);
 		store_counters(st);
 		atomic_store(&st->health, 0);
 		atomic_fetch_add_explicit(&st->n_commits, 1, memory_order_relaxed);
@@ -665,7 +666,7 @@ int store_checkpoint(struct store *st, bool all)
 
 static void checkpoint_maybe(struct store *st, bool idle)
 {
-	if (st->in_tx || st->wal_pages < (idle ? STORE_WAL_PAGES : STORE_WAL_PAGES_HI) ||
+	if (st->in_tx || atomic_load(&st->shm_bad) || st->wal_pages < (idle ? STORE_WAL_PAGES : STORE_WAL_PAGES_HI) ||
 	        atomic_load(&st->health) == -VX_ERR_store_poisoned)
 		return;
 	int rc = store_checkpoint(st, false);
@@ -684,6 +685,8 @@ static void take(struct store *st, struct store_op *op)
 	atomic_fetch_add_explicit(&st->n_ops, 1, memory_order_relaxed);
 	if (!st->group_n)
 		st->group_began_ns = os_mono_ns(st->os);
+	if (atomic_load(&st->shm_bad) && atomic_load(&st->health) != -VX_ERR_store_poisoned && !st->in_tx)
+		(void)poison(st, -EIO);
 	int rc = atomic_load(&st->health) == -VX_ERR_store_poisoned ? -VX_ERR_store_poisoned : apply(st, op);
 	op->ret_rc = rc;
 	*st->group_tail = &op->item;
