@@ -10,7 +10,7 @@ set -eu
 want_build='gcc:compiler meson:build ninja-build:build pkg-config:build libc6-dev:headers libfuse3-dev:kernel-interface
 fuse3:fusermount3 libsqlite3-dev:catalog libjansson-dev:JSON-of-the-command libxxhash-dev:content-hash python3:checks'
 want_check="$want_build clang:second-compiler clang-format-14:layout attr:getfattr git:tests binutils:symbol-check tar:tests"
-want_bench="$want_build python3-pip:data-set ca-certificates:data-set"
+want_bench="$want_build npm:data-set python3-numpy:data-set ca-certificates:data-set"
 
 case "${1:-build}" in
 build) want=$want_build ;;
@@ -23,7 +23,7 @@ have() {
 	dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'ok installed' && return 0
 	case $1 in # another package may provide the same thing
 	pkg-config) command -v pkg-config >/dev/null ;;
-	gcc | meson | clang | git | tar | python3) command -v "$1" >/dev/null ;;
+	gcc | meson | clang | git | tar | python3 | npm) command -v "$1" >/dev/null ;;
 	ninja-build) command -v ninja >/dev/null ;;
 	clang-format-14) clang-format --version 2>/dev/null | grep -q 'version 14\.' ;;
 	attr) command -v getfattr >/dev/null ;;

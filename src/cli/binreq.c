@@ -93,10 +93,8 @@ bool binreq_failed(const struct cli_conn *c, uint16_t op, size_t struct_bytes, b
 		return true;
 	}
 	if (h.status < 0) {
-		size_t at = struct_bytes <= c->ans_n && memchr(c->ans + struct_bytes, 0, 1) == NULL ? struct_bytes
-		                                                                                    : sizeof h;
-		/* the sentence follows the struct, or the header alone when the struct was not reached */
-		const char *text = c->ans_n > at ? c->ans + at : "";
+		/* an error is the header alone and its sentence (c->ans ends in NUL) */
+		const char *text = c->ans + sizeof h;
 		if (!quiet)
 			cli_err("%s", *text ? text : strerror(-h.status));
 		return true;
@@ -109,7 +107,7 @@ bool binreq_failed(const struct cli_conn *c, uint16_t op, size_t struct_bytes, b
 	return false;
 }
 
-bool binreq_batch_send(struct binreq_batch *b, struct cli_conn *c, bool durable, uint32_t *ret_refused)
+bool binreq_batch_send(struct binreq_batch *b, struct cli_conn *c, bool durable)
 {
 	size_t table = b->n * sizeof(struct vexfs_batch_point), at = sizeof(struct vexfs_batch_put) + table;
 	size_t total = at + b->data_n;
@@ -121,7 +119,6 @@ bool binreq_batch_send(struct binreq_batch *b, struct cli_conn *c, bool durable,
 	        .point_off = sizeof put,
 	        .point_n = b->n};
 	memcpy(put.collection, b->collection, sizeof put.collection);
-	*ret_refused = UINT32_MAX;
 	if (!b->n)
 		return true;
 	uint8_t *m = total <= CONF_REQUEST_MAX ? grow(b->msg, total, &b->msg_cap) : NULL;
@@ -147,12 +144,5 @@ bool binreq_batch_send(struct binreq_batch *b, struct cli_conn *c, bool durable,
 		cli_err("the mount did not answer: %s", rc <= -VX_ERR_BASE ? err_text(rc) : strerror(-rc));
 		return false;
 	}
-	if (binreq_failed(c, VEXFS_OP_BATCH_PUT, sizeof put, false)) {
-		if (c->ans_n >= sizeof put) {
-			memcpy(&put, c->ans, sizeof put);
-			*ret_refused = put.done_n;
-		}
-		return false;
-	}
-	return true;
+	return !binreq_failed(c, VEXFS_OP_BATCH_PUT, sizeof put, false);
 }

@@ -19,8 +19,9 @@ void binreq_batch_init(struct binreq_batch *b, const char *collection);
 /* binreq_batch_add - a point by path (not NULL) or by id. @payload may be NULL. 0, -ENOMEM, -VX_ERR_batch_range. */
 int binreq_batch_add(
         struct binreq_batch *b, const char *path, uint64_t id, const float *v, uint32_t dim, const char *payload);
-/* binreq_batch_send - send what is collected and start over. Prints why on failure: the point refused is named by `name_of`. */
-bool binreq_batch_send(struct binreq_batch *b, struct cli_conn *c, bool durable, uint32_t *ret_refused);
+/* binreq_batch_send - send what is collected and start over. Prints why on failure; a
+ * batch is taken whole or not at all. */
+bool binreq_batch_send(struct binreq_batch *b, struct cli_conn *c, bool durable);
 size_t binreq_batch_bytes(const struct binreq_batch *b);
 void binreq_batch_done(struct binreq_batch *b);
 /* binreq_failed - an answer's status. True (and printed, unless quiet) when it is an error or not an answer to op. */

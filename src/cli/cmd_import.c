@@ -59,15 +59,12 @@ static bool ready_collection(struct cli_conn *c, const struct import *im, uint32
 
 static int send_batch(struct binreq_batch *b, struct cli_conn *c, bool last, uint64_t first_row, uint64_t *stored)
 {
-	uint32_t n = b->n, refused;
-	if (binreq_batch_send(b, c, last, &refused)) {
+	uint32_t n = b->n;
+	if (binreq_batch_send(b, c, last)) {
 		*stored += n;
 		return CLI_OK;
 	}
-	if (refused != UINT32_MAX && refused < n) {
-		*stored += refused;
-		return cli_err("row %llu was refused", (unsigned long long)(first_row + refused));
-	}
+	cli_note("       in rows %llu to %llu", (unsigned long long)first_row, (unsigned long long)(first_row + n - 1));
 	return CLI_ERROR;
 }
 

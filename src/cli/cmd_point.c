@@ -32,7 +32,7 @@ int cmd_set(int argc, char **argv)
 	const char *vector = NULL, *payload = NULL, *coll = "default", *mnt, *rel, *why;
 	bool durable = false;
 	float *v = NULL;
-	uint32_t dim = 0, refused;
+	uint32_t dim = 0;
 	int o;
 	while ((o = getopt_long(argc, argv, "c:h", longs, NULL)) != -1) {
 		switch (o) {
@@ -81,7 +81,7 @@ int cmd_set(int argc, char **argv)
 	bool ok = cli_conn_open(&c, mnt);
 	if (ok) {
 		binreq_batch_init(&b, coll);
-		ok = binreq_batch_add(&b, rel, 0, v, dim, payload) == 0 && binreq_batch_send(&b, &c, durable, &refused);
+		ok = binreq_batch_add(&b, rel, 0, v, dim, payload) == 0 && binreq_batch_send(&b, &c, durable);
 		binreq_batch_done(&b);
 		cli_conn_close(&c);
 	}
