@@ -167,6 +167,7 @@ struct eng_job {
 	bool by_like_key; /* like by job->key/fd instead */
 	const char *scope; /* subtree relative to the root, NULL: all */
 	uint32_t k, ef;    /* 0: defaults */
+	const struct flt *filter; /* base/filter.h, or NULL; borrowed until done */
 	float min_score;
 	bool has_min_score;
 	struct eng_coll_info coll_new; /* EV_coll_create: name dim metric dtype M … (0: defaults) */

@@ -48,6 +48,11 @@ int vq_refuse(struct vq *q, int rc, const char *detail);
 int vq_path(char *p, size_t n);
 /* vq_coll_name_ok - [A-Za-z0-9_-]{1,64} */
 bool vq_coll_name_ok(const char *s, size_t n);
+/* vq_filter_parse - an expression (syntax: filter.c) as a program in the arena. @now_s: seconds since 1970, for relative times.
+ * 0; -VX_ERR_filter_syntax with byte and reason; -VX_ERR_query_too_long, -VX_ERR_arena_full. */
+struct flt;
+int vq_filter_parse(struct arena *a, const char *s, size_t n, int64_t now_s, const struct flt **ret, size_t *reterr_at,
+	const char **reterr_why);
 struct js;
 /* vq_filter_value - the value of the key "filter" in a request. 0 or < 0 with the position in the js's errinfo. */
 int vq_filter_value(struct vq *q, struct js *js);
