@@ -18,6 +18,7 @@
 
 #define SAMPLE_MAX 1024u
 #define PAIRS      256u
+#define SCORE_RUN  32u /* scored at once: what the stack holds */
 
 static bool shifts(const struct codes *c)
 {
@@ -223,17 +224,14 @@ static void score_exact(struct hnsw_scorer *s, const uint32_t *ids, uint32_t n, 
 	for (uint32_t i = 0; i < n; i++)
 		ret[i] = s->q ? exact_distance(&e, rows_vec(e.rows, ids[i])) : INFINITY;
 }
-void codes_score(struct hnsw_scorer *s, const uint32_t *ids, uint32_t n, float *ret)
+static void score_run(struct hnsw_scorer *s, const uint32_t *ids, uint32_t n, float *ret)
 {
 	const struct hnsw_view *v = s->v;
 	const struct codes *c = &v->codes;
 	const struct simd *k = s->ix->simd;
-	const void *p[HNSW_BATCH];
-	int32_t dot[HNSW_BATCH];
-	if (!n)
-		return;
-	p[0] = NULL;
-	s->distances += n;
+	const void *p[SCORE_RUN];
+	int32_t dot[SCORE_RUN];
+	p[0] = NULL; /* n is not 0 */
 	if (v->map) {
 		for (uint32_t i = 0; i < n; i++)
 			(void)hnsw_map_touch(
@@ -290,6 +288,12 @@ void codes_score(struct hnsw_scorer *s, const uint32_t *ids, uint32_t n, float *
 	for (uint32_t i = 0; i < n; i++)
 		if (!(ret[i] == ret[i]))
 			ret[i] = INFINITY;
+}
+void codes_score(struct hnsw_scorer *s, const uint32_t *ids, uint32_t n, float *ret)
+{
+	s->distances += n;
+	for (uint32_t at = 0; at < n; at += SCORE_RUN)
+		score_run(s, ids + at, n - at < SCORE_RUN ? n - at : SCORE_RUN, ret + at);
 }
 static double sq_err(const struct codes *c, const float *x, float scale)
 {

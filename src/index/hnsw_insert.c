@@ -320,7 +320,7 @@ int index_insert(struct index *ix, uint32_t row)
 	if (row >= atomic_load_explicit(&ix->rows->n, memory_order_acquire) || !rows_vec(ix->rows, row))
 		return -EINVAL;
 	if (index_linked(ix, row))
-		return index_update(ix, row);
+		VX_TRY(index_delete(ix, row));
 	VX_TRY(hnsw_writable(ix));
 	VX_TRY(look_at_codes(ix, &row, 1));
 	VX_TRY(hnsw_writer_take(ix, &w));
@@ -339,9 +339,7 @@ int hnsw_changed(struct index *ix)
 }
 int index_update(struct index *ix, uint32_t row)
 {
-	if (index_linked(ix, row))
-		VX_TRY(index_delete(ix, row));
-	return index_insert(ix, row);
+	return index_insert(ix, row); /* which unlinks what is there */
 }
 
 /* --- build --- */

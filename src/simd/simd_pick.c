@@ -15,34 +15,36 @@
 #endif
 #endif
 
-static const struct simd *by_cpu(unsigned i)
+struct table {
+	const struct simd *t;
+	bool ok;
+};
+/* every table of this architecture, best first, and whether this CPU runs it; the last one always does */
+static unsigned tables(struct table ret[3])
 {
-	/* best first */
+	unsigned n = 0;
 #if defined(__x86_64__)
-	static const struct simd *const t[] = {&simd_table_avx512, &simd_table_avx2, &simd_table_scalar};
-	bool ok[3] = {false, false, true};
 	__builtin_cpu_init();
-	ok[1] = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-	ok[0] = ok[1] && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-	        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-	        __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vpopcntdq");
+	bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+	bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+	              __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+	              __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vpopcntdq");
+	ret[n++] = (struct table){&simd_table_avx512, avx512};
+	ret[n++] = (struct table){&simd_table_avx2, avx2};
 #elif defined(__aarch64__)
-	static const struct simd *const t[] = {&simd_table_neon_dot, &simd_table_neon, &simd_table_scalar};
-	bool ok[3] = {(getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0, true, true};
-#else
-	static const struct simd *const t[] = {&simd_table_scalar};
-	bool ok[1] = {true};
+	ret[n++] = (struct table){&simd_table_neon_dot, (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0};
+	ret[n++] = (struct table){&simd_table_neon, true};
 #endif
-	if (i >= sizeof(t) / sizeof(t[0]))
-		return NULL;
-	return ok[i] ? t[i] : &simd_table_scalar;
+	ret[n++] = (struct table){&simd_table_scalar, true};
+	return n;
 }
 const struct simd *simd_by_name(const char *name)
 {
-	const struct simd *s;
-	for (unsigned i = 0; (s = by_cpu(i)); i++)
-		if (!strcmp(s->name, name))
-			return s;
+	struct table t[3];
+	unsigned n = tables(t);
+	for (unsigned i = 0; i < n; i++)
+		if (t[i].ok && !strcmp(t[i].t->name, name))
+			return t[i].t;
 	return NULL;
 }
 const struct simd *simd_get(void)
@@ -53,8 +55,13 @@ const struct simd *simd_get(void)
 		return s;
 	const char *name = getenv("VEXFS_SIMD");
 	s = name ? simd_by_name(name) : NULL;
-	if (!s)
-		s = by_cpu(0);
+	if (!s) {
+		struct table t[3];
+		unsigned n = tables(t), i = 0;
+		while (i + 1 < n && !t[i].ok)
+			i++;
+		s = t[i].t;
+	}
 	atomic_store_explicit(&chosen, s, memory_order_release);
 	return s;
 }

@@ -9,4 +9,13 @@ extern const struct simd simd_table_avx512;
 #elif defined(__aarch64__)
 extern const struct simd simd_table_neon;
 extern const struct simd simd_table_neon_dot;
+float simd_neon_l2_f32(const float *a, const float *b, uint32_t dim);
+float simd_neon_dot_f32(const float *a, const float *b, uint32_t dim);
+float simd_neon_l1_f32(const float *a, const float *b, uint32_t dim);
+uint32_t simd_neon_hamming(const uint8_t *a, const uint8_t *b, uint32_t bytes);
+float simd_neon_l2_bf16(const uint16_t *a, const float *q, uint32_t dim);
+float simd_neon_dot_bf16(const uint16_t *a, const float *q, uint32_t dim);
+void simd_neon_l2_f32_n(const void *const *a, uint32_t n, const float *q, uint32_t dim, float *ret);
+void simd_neon_dot_f32_n(const void *const *a, uint32_t n, const float *q, uint32_t dim, float *ret);
+void simd_neon_l1_u8_n(const void *const *a, uint32_t n, const uint8_t *q, uint32_t dim, int32_t *ret);
 #endif

@@ -1,0 +1,68 @@
+/* bench_vexfs.c - this project's index under the benchmark's protocol.  Options: codes=auto|f32|sq8|bf16, M=, efc=, threads=.
+ * Rows lie as the store keeps them (64-byte slots, raw vectors), on anonymous huge pages. */
+#include "bench_data.h"
+#include "base/mem.h"
+#include "index/index.h"
+#include "simd/simd.h"
+
+struct ctx {
+	struct index *ix;
+	struct row_bits live;
+};
+static void search(void *u, const float *q, uint32_t k, uint32_t ef, int32_t *ids, uint64_t *distances)
+{
+	struct ctx *c = u;
+	struct index_hit hit[64];
+	struct index_query iq = {.q = q, .k = k, .ef = ef, .live = &c->live};
+	int n = index_search(c->ix, &iq, hit);
+	for (int i = 0; i < (int)k; i++)
+		ids[i] = i < n ? (int32_t)hit[i].row : -1;
+	*distances += iq.distances;
+}
+int main(int argc, char **argv)
+{
+	static struct vec_rows rows;
+	struct ctx c;
+	struct bench_set s = bench_load(argv[1]);
+	const char *codes = bench_arg(argc, argv, "codes", "auto");
+	struct index_cfg cfg = {.M = (uint32_t)atoi(bench_arg(argc, argv, "M", "16")),
+	        .ef_construction = (uint32_t)atoi(bench_arg(argc, argv, "efc", "200")),
+	        .codes = !strcmp(codes, "f32")    ? INDEX_CODES_F32
+	                 : !strcmp(codes, "sq8")  ? INDEX_CODES_SQ8
+	                 : !strcmp(codes, "bf16") ? INDEX_CODES_BF16
+	                                          : INDEX_CODES_AUTO};
+	uint32_t threads = (uint32_t)atoi(bench_arg(argc, argv, "threads", "1"));
+	rows.dim = s.dim;
+	rows.metric = s.cosine ? VXM_cosine : VXM_l2;
+	rows.stride = (s.dim * 4 + 8 + 63) & ~63u;
+	for (uint32_t g = 0; g < ROWS_SEGS && rows_seg_first(g) < s.n; g++)
+		atomic_store(&rows.base[g], mem_huge_alloc(MEM_misc, (size_t)rows_seg_count(g) * rows.stride));
+	atomic_store(&rows.n, s.n);
+	uint32_t *ids = malloc(s.n * 4);
+	c.live.n = s.n;
+	c.live.w = calloc(s.n / 64 + 1, 8);
+	for (uint32_t i = 0; i < s.n; i++) {
+		memcpy((void *)(uintptr_t)rows_vec(&rows, i), s.base + (size_t)i * s.dim, s.dim * 4);
+		c.live.w[i >> 6] |= 1ull << (i & 63);
+		ids[i] = i;
+	}
+	free(s.base);
+	if (index_new(&rows, &cfg, &c.ix))
+		return 1;
+	double c0 = bench_cpu(), w0 = bench_wall();
+	int rc = index_build(c.ix, ids, s.n, threads, NULL);
+	if (rc) {
+		fprintf(stderr, "build: %s\n", err_text(rc));
+		return 1;
+	}
+	double cpu = bench_cpu() - c0, wall = bench_wall() - w0;
+	struct index_stats st;
+	index_stats(c.ix, &st);
+	printf("{\"engine\":\"vexfs\",\"simd\":\"%s\",\"codes\":%u,\"n\":%u,\"build_cpu_s\":%.2f,\"build_wall_s\":%.2f,"
+	       "\"threads\":%u,"
+	       "\"overhead_bytes\":%.1f,\"rss\":%ld}\n",
+	        simd_get()->name, st.codes, s.n, cpu, wall, threads, (double)st.bytes / s.n, bench_rss());
+	fflush(stdout);
+	bench_serve(&s, search, &c);
+	return 0;
+}
