@@ -210,5 +210,8 @@ enum { ENG_DONE = 1, ENG_PARKED = 0 };
 /* eng_submit - ENG_DONE: j->rc and the results are there, done() is not called; ENG_PARKED: done() will be. Only inline_ok jobs may
  * be answered on the calling thread by work beyond a table look-up (a search of <= CONF_INLINE_DISTANCES on resident pages). */
 int eng_submit(struct engine *e, struct eng_job *j);
+/* eng_cancel - set j->cancel and, when the job only waits (store opening, EV_wait), answer it now with -VX_ERR_cancelled. The caller
+ * guarantees that done() has not begun to free j: it holds what its own done() takes first. */
+void eng_cancel(struct engine *e, struct eng_job *j);
 /* eng_run - for threads that may wait (cli, tests): submit and wait. Return j->rc. */
 int eng_run(struct engine *e, struct eng_job *j);

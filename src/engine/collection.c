@@ -1,0 +1,374 @@
+/* collection.c - one collection in memory: which rows are live and whose they are, the tail, the dead, and who is looking.
+ *
+ * Readers (searches) enter, take a view {rows, graph, live bits, tail} and leave; between, they hold no lock.  What they may still look
+ * at is not freed and no dead row is given back to the store until every reader of that epoch has left: epochs have two parities,
+ * a new one begins when the readers of the one before are gone, and what was retired in epoch E is free from E + 2 on.
+ * Live bits may be cleared and set under a reader: a result is checked against `own` under the lock before it is given out. */
+#include <string.h>
+
+#include "engine/engine_priv.h"
+
+#define COLL_CAP_FIRST  1024u
+#define COLL_TAIL_FIRST 256u
+
+struct eng_coll *coll_new(struct engine *e, const struct store_coll *info)
+{
+	struct eng_coll *c = mem_zalloc(MEM_engine, sizeof(*c));
+	if (!c)
+		return NULL;
+	if (pthread_mutex_init(&c->lock, NULL)) {
+		mem_free(MEM_engine, c);
+		return NULL;
+	}
+	if (pthread_cond_init(&c->idle, NULL)) {
+		pthread_mutex_destroy(&c->lock);
+		mem_free(MEM_engine, c);
+		return NULL;
+	}
+	c->e = e;
+	c->refs = 1;
+	c->info = *info;
+	c->epoch = 2;
+	return c;
+}
+static void graves_free(struct eng_coll *c, uint64_t before)
+{
+	struct eng_grave **p = &c->graves;
+	while (*p) {
+		struct eng_grave *g = *p;
+		if (g->epoch + 2 > before) {
+			p = &g->next;
+			continue;
+		}
+		*p = g->next;
+		mem_free(MEM_engine, g->p);
+		index_free(g->ix);
+		mem_free(MEM_engine, g);
+	}
+}
+void coll_put(struct eng_coll *c)
+{
+	if (!c || atomic_fetch_sub(&c->refs, 1) != 1)
+		return;
+	graves_free(c, UINT64_MAX);
+	index_free(c->ix);
+	mem_free(MEM_engine, (void *)c->live.w);
+	mem_free(MEM_engine, c->own);
+	mem_free(MEM_engine, c->flags);
+	mem_free(MEM_engine, c->tail);
+	mem_free(MEM_engine, c->dead);
+	mem_free(MEM_engine, c->ids);
+	pthread_cond_destroy(&c->idle);
+	pthread_mutex_destroy(&c->lock);
+	mem_free(MEM_engine, c);
+}
+struct eng_coll *coll_get(struct engine *e, const char *name)
+{
+	pthread_mutex_lock(&e->coll_lock);
+	struct eng_coll *c = e->colls;
+	while (c && strcmp(c->info.name, name) != 0)
+		c = c->next;
+	if (c)
+		atomic_fetch_add(&c->refs, 1);
+	pthread_mutex_unlock(&e->coll_lock);
+	return c;
+}
+struct eng_coll *coll_by_cid(struct engine *e, uint32_t cid)
+{
+	pthread_mutex_lock(&e->coll_lock);
+	struct eng_coll *c = e->colls;
+	while (c && c->info.cid != cid)
+		c = c->next;
+	if (c)
+		atomic_fetch_add(&c->refs, 1);
+	pthread_mutex_unlock(&e->coll_lock);
+	return c;
+}
+bool coll_name_ok(const char *name)
+{
+	size_t n = 0;
+	for (; name[n]; n++) {
+		char ch = name[n];
+		if (!((ch >= 'A' && ch <= 'Z') || (ch >= 'a' && ch <= 'z') || (ch >= '0' && ch <= '9') || ch == '_' ||
+		            ch == '-'))
+			return false;
+	}
+	return n >= 1 && n <= CONF_COLLECTION_NAME_MAX;
+}
+
+/* old memory goes to a grave; when there is none for the grave itself the old block is leaked until the collection ends: never, in
+ * practice, and safe */
+void coll_bury(struct eng_coll *c, void *p, struct index *ix)
+{
+	if (!p && !ix)
+		return;
+	if (!c->active[0] && !c->active[1]) {
+		mem_free(MEM_engine, p);
+		index_free(ix);
+		return;
+	}
+	struct eng_grave *g = mem_alloc(MEM_engine, sizeof(*g));
+	if (!g) {
+		log_msg(LOGL_warn, "engine: out of memory: a retired block is kept");
+		return;
+	}
+	g->epoch = c->epoch;
+	g->p = p;
+	g->ix = ix;
+	g->next = c->graves;
+	c->graves = g;
+}
+static int rows_reserve(struct eng_coll *c, uint32_t row)
+{
+	if (row < c->cap)
+		return 0;
+	if (row >= CONF_ROWS_MAX)
+		return -VX_ERR_store_full;
+	uint32_t cap = c->cap ? c->cap : COLL_CAP_FIRST;
+	while (cap <= row)
+		cap *= 2;
+	_Atomic uint64_t *w = mem_zalloc(MEM_engine, cap / 8);
+	uint64_t *own = w ? mem_realloc(MEM_engine, c->own, (size_t)cap * sizeof(*own)) : NULL;
+	if (own)
+		c->own = own;
+	uint8_t *flags = own ? mem_realloc(MEM_engine, c->flags, cap) : NULL;
+	if (!flags) {
+		mem_free(MEM_engine, (void *)w);
+		return -ENOMEM;
+	}
+	c->flags = flags;
+	memset(own + c->cap, 0, (size_t)(cap - c->cap) * sizeof(*own));
+	memset(flags + c->cap, 0, cap - c->cap);
+	for (uint32_t i = 0; i < c->cap / 64; i++)
+		atomic_store_explicit(
+		        &w[i], atomic_load_explicit(&c->live.w[i], memory_order_relaxed), memory_order_relaxed);
+	coll_bury(c, (void *)c->live.w, NULL);
+	c->live.w = w;
+	c->live.n = cap;
+	c->cap = cap;
+	return 0;
+}
+int coll_tail_push(struct eng_coll *c, uint32_t row)
+{
+	if (c->tail_n == c->tail_cap) {
+		/* never moved in place: readers hold [head, n) of the old block */
+		uint32_t left = c->tail_n - c->tail_head;
+		uint32_t cap = left < COLL_TAIL_FIRST / 2 ? COLL_TAIL_FIRST : left * 2;
+		uint32_t *t = mem_alloc(MEM_engine, (size_t)cap * sizeof(*t));
+		if (!t)
+			return -ENOMEM;
+		if (left)
+			memcpy(t, c->tail + c->tail_head, (size_t)left * sizeof(*t));
+		coll_bury(c, c->tail, NULL);
+		c->tail = t;
+		c->tail_cap = cap;
+		c->tail_head = 0;
+		c->tail_n = left;
+	}
+	c->tail[c->tail_n++] = row;
+	c->flags[row] |= ROWF_TAIL;
+	return 0;
+}
+int coll_row_live(struct eng_coll *c, uint32_t row, bool is_free, uint64_t owner, bool to_tail)
+{
+	int rc = rows_reserve(c, row);
+	if (rc < 0)
+		return rc;
+	if (to_tail && c->ix) {
+		rc = coll_tail_push(c, row);
+		if (rc < 0)
+			return rc;
+	}
+	c->own[row] = owner;
+	c->flags[row] = (uint8_t)((c->flags[row] & (ROWF_PUB | ROWF_TAIL)) | ROWF_LIVE | (is_free ? ROWF_FREE : 0));
+	atomic_fetch_or_explicit(&c->live.w[row >> 6], 1ull << (row & 63), memory_order_release);
+	c->live_n++;
+	return 0;
+}
+int coll_dead_push(struct eng_coll *c, uint32_t row, bool unlinked)
+{
+	if (c->dead_n == c->dead_cap) {
+		uint32_t cap = c->dead_cap ? c->dead_cap * 2 : 64;
+		struct eng_dead *d = mem_realloc(MEM_engine, c->dead, (size_t)cap * sizeof(*d));
+		if (!d)
+			return -ENOMEM; /* the row is found dead again at the next opening */
+		c->dead = d;
+		c->dead_cap = cap;
+	}
+	c->dead[c->dead_n++] = (struct eng_dead){.row = row, .epoch = c->epoch, .unlinked = unlinked};
+	c->dead_all++;
+	return 0;
+}
+void coll_row_dead(struct eng_coll *c, uint32_t row)
+{
+	if (row >= c->cap || !(c->flags[row] & ROWF_LIVE))
+		return;
+	atomic_fetch_and_explicit(&c->live.w[row >> 6], ~(1ull << (row & 63)), memory_order_release);
+	c->flags[row] &= (uint8_t) ~(ROWF_LIVE | ROWF_FREE);
+	c->own[row] = 0;
+	c->live_n--;
+	if (coll_dead_push(c, row, false) < 0)
+		log_msg(LOGL_warn, "engine: out of memory: a dead row waits for the next mount");
+}
+
+/* ---- free points' ids ---- */
+static uint32_t id_slot(const struct eng_coll *c, uint64_t id)
+{
+	return (uint32_t)((id * 0x9e3779b97f4a7c15ull) >> 32) & (c->ids_cap - 1);
+}
+uint32_t coll_id_row(const struct eng_coll *c, uint64_t id)
+{
+	if (!c->ids_cap)
+		return ENG_ROW_NONE;
+	for (uint32_t i = id_slot(c, id);; i = (i + 1) & (c->ids_cap - 1)) {
+		const struct free_slot *s = &c->ids[i];
+		if (!s->used)
+			return ENG_ROW_NONE;
+		if (s->used == 1 && s->id == id)
+			return s->row;
+	}
+}
+static int ids_grow(struct eng_coll *c)
+{
+	uint32_t cap = 64;
+	while (cap < c->ids_live * 4)
+		cap *= 2;
+	struct free_slot *n = mem_zalloc(MEM_engine, (size_t)cap * sizeof(*n));
+	if (!n)
+		return -ENOMEM;
+	struct free_slot *old = c->ids;
+	uint32_t old_cap = c->ids_cap;
+	c->ids = n;
+	c->ids_cap = cap;
+	c->ids_used = c->ids_live;
+	for (uint32_t i = 0; i < old_cap; i++) {
+		if (old[i].used != 1)
+			continue;
+		uint32_t s = id_slot(c, old[i].id);
+		while (n[s].used)
+			s = (s + 1) & (cap - 1);
+		n[s] = old[i];
+	}
+	mem_free(MEM_engine, old);
+	return 0;
+}
+int coll_id_set(struct eng_coll *c, uint64_t id, uint32_t row)
+{
+	if (c->ids_used * 2 >= c->ids_cap)
+		VX_TRY(ids_grow(c));
+	uint32_t gap = UINT32_MAX;
+	for (uint32_t i = id_slot(c, id);; i = (i + 1) & (c->ids_cap - 1)) {
+		struct free_slot *s = &c->ids[i];
+		if (s->used == 1 && s->id == id) {
+			s->row = row;
+			return 0;
+		}
+		if (s->used == 2 && gap == UINT32_MAX)
+			gap = i;
+		if (s->used)
+			continue;
+		if (gap == UINT32_MAX) {
+			gap = i;
+			c->ids_used++;
+		}
+		c->ids[gap] = (struct free_slot){.id = id, .row = row, .used = 1};
+		c->ids_live++;
+		return 0;
+	}
+}
+void coll_id_del(struct eng_coll *c, uint64_t id)
+{
+	if (!c->ids_cap)
+		return;
+	for (uint32_t i = id_slot(c, id);; i = (i + 1) & (c->ids_cap - 1)) {
+		struct free_slot *s = &c->ids[i];
+		if (!s->used)
+			return;
+		if (s->used == 1 && s->id == id) {
+			s->used = 2;
+			c->ids_live--;
+			return;
+		}
+	}
+}
+
+/* ---- readers ---- */
+void coll_enter(struct eng_coll *c, struct coll_view *v)
+{
+	pthread_mutex_lock(&c->lock);
+	v->c = c;
+	v->parity = c->epoch & 1;
+	c->active[v->parity]++;
+	bool none = c->dropped || c->rebinding || !c->rows || !c->live_n;
+	v->rows = none ? NULL : c->rows;
+	v->ix = none || c->ix_broken ? NULL : c->ix;
+	v->live = c->live;
+	v->tail = c->tail ? c->tail + c->tail_head : NULL;
+	v->tail_n = v->ix ? c->tail_n - c->tail_head : 0;
+	v->live_n = none ? 0 : c->live_n;
+	v->rows_n = none ? 0 : atomic_load_explicit(&c->rows->n, memory_order_acquire);
+	pthread_mutex_unlock(&c->lock);
+}
+void coll_leave(struct coll_view *v)
+{
+	struct eng_coll *c = v->c;
+	pthread_mutex_lock(&c->lock);
+	if (!--c->active[v->parity] && !c->active[v->parity ^ 1]) {
+		graves_free(c, UINT64_MAX);
+		pthread_cond_broadcast(&c->idle);
+	}
+	pthread_mutex_unlock(&c->lock);
+	v->c = NULL;
+}
+uint64_t coll_epoch_step(struct eng_coll *c)
+{
+	if (!c->active[(c->epoch & 1) ^ 1]) {
+		c->epoch++;
+		graves_free(c, c->epoch);
+	}
+	return c->epoch;
+}
+void coll_drain(struct eng_coll *c)
+{
+	while (c->active[0] || c->active[1] || c->indexing)
+		pthread_cond_wait(&c->idle, &c->lock);
+}
+
+void coll_fill_info(struct eng_coll *c, struct eng_coll_info *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	pthread_mutex_lock(&c->lock);
+	memcpy(ret->name, c->info.name, sizeof(ret->name));
+	/* the default collection's dimension is free again as soon as it is empty */
+	ret->dim = c->info.cid == STORE_CID_DEFAULT && !c->live_n && !c->inflight ? 0 : c->info.dim;
+	ret->uid = c->info.uid;
+	ret->gid = c->info.gid;
+	ret->mode = c->info.mode;
+	ret->M = c->info.M;
+	ret->ef_construction = c->info.ef_construction;
+	ret->ef = c->info.ef;
+	ret->metric = c->info.metric;
+	ret->dtype = c->info.dtype;
+	ret->points = c->live_n;
+	ret->dead = c->dead_all;
+	ret->index = c->ix && !c->ix_broken ? "hnsw" : "flat";
+	ret->tail = c->ix ? c->tail_n - c->tail_head : c->live_n;
+	if (c->ix) {
+		struct index_stats s;
+		index_stats(c->ix, &s);
+		ret->linked = s.nodes;
+		ret->index_bytes = s.bytes + s.mapped_bytes;
+	}
+	pthread_mutex_unlock(&c->lock);
+}
+bool coll_may(const struct eng_coll *c, const struct eng_caller *who, uint32_t want)
+{
+	if (who->uid == 0 || who->uid == c->e->cfg.owner_uid)
+		return true;
+	uint32_t bits = c->info.mode;
+	if (who->uid == c->info.uid)
+		bits >>= 6;
+	else if (who->gid == c->info.gid)
+		bits >>= 3;
+	return (bits & want) == want;
+}

@@ -1,0 +1,418 @@
+/* engine_priv.h - the engine's insides, shared by the files of engine/ and nothing else.
+ *
+ * One process-wide picture of who is who: objects (files and directories) by key and by number, their links, and for each
+ * collection which row belongs to whom.  All of it is memory, filled from the catalog at opening (lazy.c), changed by notes (note.c),
+ * by updates when the store has applied them (update.c) and by the walk (walk.c).  Nobody keeps a pointer to an object outside
+ * e->objects: what outlives the lock is its number. */
+#pragma once
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/log.h"
+#include "base/thread.h"
+#include "engine/engine.h"
+#include "index/index.h"
+#include "simd/simd.h"
+#include "store/store.h"
+#include "text/text.h"
+
+#define ENG_ROW_NONE     UINT32_MAX
+#define ENG_ROW_BUSY     (UINT32_MAX - 1) /* a free point's first put is on its way */
+#define ENG_STALE_SIZE   UINT64_MAX /* stamp.size of a vector that no content can make fresh but by its hash */
+#define ENG_PARKED_MAX   4096u
+#define ENG_MISSED_MAX   1024u
+#define ENG_OPS_MAX      32768u
+#define ENG_OPENW_MAX    65536u
+#define ENG_FLAT_MAX     1000u /* collections below this have no graph */
+#define ENG_DEPTH_MAX    2048u /* ancestors of a path: PATH_MAX / 2 */
+#define ENG_LINKS_TRIED  64u /* hard links looked at for one result */
+#define ENG_RACY_NS      2000000000ll
+#define ENG_RETRY_MAX_S  60u
+#define ENG_WORKER_STACK (128u << 10)
+#define ENG_OPENER_STACK (256u << 10)
+#define ENG_SEARCHERS    2u
+
+/* a door bell: rung from anywhere, waited for by one thread (or several that all look again) */
+struct bell {
+	pthread_mutex_t lock;
+	pthread_cond_t cond; /* CLOCK_MONOTONIC */
+	uint64_t rings;
+};
+int bell_init(struct bell *b);
+void bell_done(struct bell *b);
+void bell_ring(struct bell *b);
+uint64_t bell_rings(struct bell *b);
+/* bell_wait - until it has rung more often than @seen, or the time is over. Return the count. */
+uint64_t bell_wait(struct bell *b, uint64_t seen, uint64_t timeout_ns);
+
+/* ---- objects [e->objects] ---------------------------------------------------------------------------------------------------- */
+struct eng_vec { /* a file's vector in one collection */
+	struct eng_vec *next;
+	uint32_t cid, row; /* ENG_ROW_NONE: its first put is on its way */
+	struct stamp stamp;
+	bool busy; /* a put or delete is between submit and visible */
+	bool bind_wait; /* binds to the content at the last writable release */
+	bool changed; /* content written through the mount since: stale until the hash says else */
+};
+struct eng_link {
+	struct eng_link *obj_next, *hash_next, *sib_next, *sib_prev;
+	struct eng_obj *obj, *parent;
+	uint32_t hash, seen; /* walk that saw it last */
+	bool stored;
+	uint8_t n;
+	char name[];
+};
+enum { QF_TEXT = 1, QF_HASH = 2, QF_RECHECK = 4, QF_QUEUED = 8 };
+struct eng_obj {
+	uint64_t oid;
+	struct obj_key key;
+	struct eng_obj *key_next, *oid_next;
+	struct eng_link *links, *children;
+	struct eng_vec *vecs;
+	struct stamp text_stamp;
+	uint32_t seen;
+	uint8_t kind, text_state, tries;
+	uint8_t qf; /* what ingest is to do */
+	bool has_payload, stored, text_changed;
+	bool nlink_asked; /* a walk was asked for because it has more names than we know */
+};
+struct eng_openw { /* writable handles of a key, known to the catalog or not */
+	struct eng_openw *next;
+	struct obj_key key;
+	uint32_t n;
+};
+struct oid_ring { /* first in, first out, grows */
+	uint64_t *v;
+	uint32_t head, n, cap;
+};
+int oid_ring_push(struct oid_ring *r, uint64_t oid);
+bool oid_ring_pop(struct oid_ring *r, uint64_t *ret);
+void oid_ring_done(struct oid_ring *r);
+
+struct objects {
+	struct eng_obj **by_key, **by_oid;
+	struct eng_link **by_name;
+	uint32_t key_cap, oid_cap, name_cap; /* powers of two */
+	uint64_t obj_n, link_n, file_n, next_oid;
+	struct pool obj_pool, vec_pool, openw_pool;
+	struct eng_openw *openw[1024];
+};
+int objects_init(struct objects *t);
+void objects_done(struct objects *t);
+void objects_clear(struct objects *t); /* all but the open handles */
+struct eng_obj *obj_by_key(struct objects *t, const struct obj_key *k);
+struct eng_obj *obj_by_oid(struct objects *t, uint64_t oid);
+/* obj_add - @oid 0: the next free one. NULL: no memory. */
+struct eng_obj *obj_add(struct objects *t, uint64_t oid, const struct obj_key *k, uint8_t kind);
+void obj_rekey(struct objects *t, struct eng_obj *o, const struct obj_key *k);
+void obj_free(struct objects *t, struct eng_obj *o); /* links, children's links, vecs entries; memory only */
+struct eng_link *link_find(struct objects *t, const struct eng_obj *parent, const char *name);
+struct eng_link *link_add(
+        struct objects *t, struct eng_obj *o, struct eng_obj *parent, const char *name); /* name is free */
+void link_free(struct objects *t, struct eng_link *l);
+struct eng_vec *obj_vec(struct eng_obj *o, uint32_t cid);
+struct eng_vec *obj_vec_add(struct objects *t, struct eng_obj *o, uint32_t cid);
+void obj_vec_del(struct objects *t, struct eng_obj *o, struct eng_vec *v);
+uint32_t openw_count(struct objects *t, const struct obj_key *k);
+int openw_add(struct objects *t, const struct obj_key *k);
+uint32_t openw_sub(struct objects *t, const struct obj_key *k); /* what is left */
+/* link_path - the path of a link relative to the root into p[cap], NUL-terminated. Its length; -ENOENT when an ancestor hangs in
+ * the air; -ENAMETOOLONG. */
+int link_path(const struct eng_link *l, char *p, size_t cap);
+int obj_path(const struct eng_obj *o, char *p, size_t cap); /* any link; "" for the root */
+
+/* ---- collections ------------------------------------------------------------------------------------------------------------- */
+struct eng_grave { /* memory that a reader of an older epoch may still look at */
+	struct eng_grave *next;
+	uint64_t epoch;
+	void *p;
+	struct index *ix;
+};
+struct eng_dead {
+	uint32_t row;
+	uint64_t epoch;
+	bool unlinked; /* taken out of the graph */
+};
+struct eng_coll {
+	struct eng_coll *next; /* [e->coll_lock] */
+	_Atomic uint32_t refs;
+	struct engine *e;
+	pthread_mutex_t lock; /* guards all below */
+	pthread_cond_t idle; /* readers have left, or a put came to rest */
+	struct store_coll info;
+	bool dropped, rebinding;
+	const struct vec_rows *rows;
+	struct index *ix;
+	bool ix_broken; /* exact until it is rebuilt */
+	bool ix_swept; /* rows dead at opening have been taken out of the graph */
+	struct row_bits live;
+	uint64_t *own; /* oid or free id of a row */
+	uint8_t *flags; /* ROWF_* */
+	uint32_t cap; /* of own, flags, live */
+	uint32_t *tail; /* rows not linked: tail[tail_head, tail_n) */
+	uint32_t tail_head, tail_n, tail_cap;
+	struct eng_dead *dead;
+	uint32_t dead_n, dead_cap, dead_all; /* dead_all: dead rows not yet given back */
+	uint32_t live_n, inflight, linked_pub;
+	bool flat_tail; /* without a graph the tail is not kept: every live row counts as tail */
+	uint64_t graph_gen; /* newest published */
+	char *graph_name; /* while opening */
+	uint64_t tail_retry_ns;
+	bool indexing; /* the index thread is inside the graph */
+	/* epochs: readers of epoch E are counted in active[E & 1] */
+	uint64_t epoch;
+	uint32_t active[2];
+	struct eng_grave *graves;
+	/* free points: id -> row, open addressing; row ENG_ROW_NONE: empty, key deleted: ENG_ROW_NONE - 2 */
+	struct free_slot {
+		uint64_t id;
+		uint32_t row;
+		uint32_t used; /* 0 never, 1 used, 2 deleted */
+	} * ids;
+	uint32_t ids_cap, ids_used, ids_live;
+};
+enum { ROWF_FREE = 1, ROWF_LIVE = 2, ROWF_PUB = 4, ROWF_TAIL = 8 };
+struct eng_coll *coll_new(struct engine *e, const struct store_coll *info); /* refs 1 */
+struct eng_coll *coll_get(struct engine *e, const char *name); /* +1 ref, NULL: none */
+struct eng_coll *coll_by_cid(struct engine *e, uint32_t cid); /* +1 ref */
+void coll_put(struct eng_coll *c); /* takes NULL */
+bool coll_name_ok(const char *name);
+/* all with c->lock held */
+int coll_row_live(struct eng_coll *c, uint32_t row, bool is_free, uint64_t owner, bool to_tail);
+void coll_row_dead(struct eng_coll *c, uint32_t row);
+int coll_dead_push(struct eng_coll *c, uint32_t row, bool unlinked);
+uint32_t coll_id_row(const struct eng_coll *c, uint64_t id);
+int coll_id_set(struct eng_coll *c, uint64_t id, uint32_t row);
+void coll_id_del(struct eng_coll *c, uint64_t id);
+int coll_tail_push(struct eng_coll *c, uint32_t row);
+void coll_bury(struct eng_coll *c, void *p, struct index *ix);
+/* what one search sees */
+struct coll_view {
+	struct eng_coll *c;
+	const struct vec_rows *rows;
+	struct index *ix;
+	struct row_bits live;
+	const uint32_t *tail;
+	uint32_t tail_n, live_n, parity, rows_n;
+};
+void coll_enter(struct eng_coll *c, struct coll_view *v);
+void coll_leave(struct coll_view *v);
+uint64_t coll_epoch_step(struct eng_coll *c); /* c->lock held: move on when the older readers are gone; frees graves */
+void coll_drain(struct eng_coll *c); /* c->lock held: waits until no reader is left (threads that may wait) */
+void coll_fill_info(struct eng_coll *c, struct eng_coll_info *ret);
+bool coll_may(const struct eng_coll *c, const struct eng_caller *who, uint32_t want /* 4 read, 2 write */);
+
+/* ---- operations on their way to the store ------------------------------------------------------------------------------------ */
+struct op_sync {
+	struct bell bell;
+	int rc;
+	_Atomic int done;
+};
+struct eng_op {
+	struct store_op op; /* first: cast */
+	struct engine *e;
+	struct eng_job *j;
+	struct op_sync *sync;
+	bool sync_durable;
+	struct eng_coll *c; /* a reference, dropped with the op */
+	int (*applied)(struct eng_op *o, int rc); /* on the store thread; what it returns is what the job hears */
+	struct store_coll coll_mem;
+};
+struct eng_op *op_get(struct engine *e, enum store_op_kind kind); /* NULL: all are out */
+struct eng_op *op_get_wait(struct engine *e, enum store_op_kind kind); /* threads that may wait; NULL: no memory */
+void op_put(struct eng_op *o); /* one that was not submitted */
+void op_submit(struct eng_op *o);
+int op_run(struct eng_op *o, bool durable); /* submit and wait; not on the store thread, no lock held */
+void ops_wait_room(struct engine *e, uint32_t want_free);
+
+/* ---- notes kept while the store is not open ---------------------------------------------------------------------------------- */
+enum note_kind { NOTE_release, NOTE_changed, NOTE_create, NOTE_link, NOTE_unlink, NOTE_rename, NOTE_attr };
+struct note_stat {
+	uint64_t size, nlink;
+	int64_t mtime_ns, ctime_ns;
+	uint32_t mode;
+};
+struct note {
+	struct note *next;
+	enum note_kind kind;
+	struct obj_key key, over, parent, new_parent;
+	struct note_stat st, before;
+	uint64_t left;
+	bool wrote, last, is_dir, exchange;
+	const char *name, *new_name; /* borrowed, or behind the struct when kept */
+};
+void note_apply(struct engine *e, const struct note *n);
+
+/* ---- the engine -------------------------------------------------------------------------------------------------------------- */
+struct engine {
+	struct eng_cfg cfg;
+	struct os *os;
+	bool root_daemon;
+	uint32_t euid;
+	uint32_t *own_groups;
+	uint32_t own_group_n;
+	uint64_t start_ns;
+
+	/* 1. life */
+	pthread_mutex_t life;
+	_Atomic int state; /* enum eng_comp_state of store and index; written under life */
+	_Atomic int stopping;
+	bool started, opener_busy, open_wanted, retry_now;
+	uint64_t retry_at_ns;
+	uint32_t retry_s, open_tries;
+	struct vx_errinfo fail;
+	struct eng_job *parked, **parked_tail; /* by priv.p[0] */
+	uint32_t parked_n;
+	struct eng_job *waiters; /* EV_wait, by priv.p[0] */
+	struct note *missed, **missed_tail;
+	uint32_t missed_n;
+	_Atomic int walk_due, walk_running;
+	_Atomic uint32_t walk_no; /* number of the running or last walk */
+	_Atomic uint64_t walks_begun, walks_done; /* full ones */
+	_Atomic uint64_t events_lost;
+	_Atomic uint64_t damaged; /* catalog rows that could not be read */
+	bool rebind; /* the root's key differs from the catalog's: objects are found again by path */
+
+	/* 2. objects */
+	pthread_rwlock_t objects;
+	struct objects t;
+	_Atomic uint64_t change_seq; /* renames and unlinks noted: who looked at paths without the lock looks again */
+	struct oid_ring ingest_q; /* [objects] */
+	struct oid_ring walk_q; /* [objects] directories to list */
+	_Atomic uint64_t pending; /* objects queued or in work */
+	_Atomic uint64_t ingest_queued, ingest_done, ingest_failed;
+
+	/* collections */
+	pthread_mutex_t coll_lock; /* guards the list; taken after objects, before a collection's own */
+	struct eng_coll *colls;
+
+	struct store *st; /* set before state becomes ready, cleared after all threads have ended */
+	struct pool ops;
+	pthread_mutex_t ops_lock;
+	pthread_cond_t ops_cond;
+	uint32_t ops_out, ops_waiting; /* [ops_lock] */
+
+	struct wq search_q, update_q, index_q; /* jobs by priv.item */
+	struct bell life_bell, ingest_bell, index_bell, update_bell;
+	struct thread opener, searcher[ENG_SEARCHERS], updater, ingester, indexer;
+	_Atomic int index_stop_now;
+	_Atomic uint64_t text_ver;
+	/* ingest's own */
+	struct ingest *ing;
+};
+static inline bool eng_ready(const struct engine *e)
+{
+	return atomic_load_explicit(&e->state, memory_order_acquire) == ENGS_ready;
+}
+static inline bool eng_stopping(const struct engine *e)
+{
+	return atomic_load_explicit(&e->stopping, memory_order_acquire) != 0;
+}
+/* lazy.c */
+void lazy_thread(void *arg);
+void lazy_want(struct engine *e); /* ask for opening */
+/* refuse or park; the caller has seen that the store is not ready. ENG_DONE or ENG_PARKED, or -1: it is ready by now */
+int lazy_park(struct engine *e, struct eng_job *j);
+void lazy_answer_all(struct engine *e, int rc);
+void lazy_close(struct engine *e);
+/* job.c */
+int job_dispatch(struct engine *e, struct eng_job *j, bool may_inline); /* store is ready */
+int job_refuse(struct eng_job *j, int rc, const char *detail); /* fills rc and err; returns rc */
+int job_finish(struct engine *e, struct eng_job *j, int rc, bool parked); /* ENG_DONE, or done() is called */
+int job_push(struct engine *e, struct wq *q, struct eng_job *j); /* parks */
+static inline bool job_durable(const struct eng_job *j)
+{
+	return j->want_durable || j->priv.n[7];
+}
+void job_wait_check(struct engine *e);
+void search_thread(void *arg);
+void update_thread(void *arg);
+void job_op_done(struct engine *e, struct eng_job *j, int rc); /* one of the operations the job waits for */
+void job_ops_begin(struct engine *e, struct eng_job *j);
+void job_op_add(struct eng_job *j, struct eng_op *o);
+void job_ops_end(struct engine *e, struct eng_job *j, int rc); /* all are submitted */
+int job_keep_fd(struct engine *e, struct eng_job *j); /* dups what is borrowed until eng_submit returns */
+void job_close_fd(struct engine *e, struct eng_job *j);
+bool job_owner(const struct engine *e, const struct eng_job *j);
+/* note.c */
+void eng_lost(struct engine *e);
+void note_keep_replay(struct engine *e);
+bool obj_persist(struct engine *e, struct eng_obj *o); /* [objects, write] false: op pool empty */
+void obj_drop(struct engine *e, struct eng_obj *o); /* [objects, write] gone from search and catalog */
+void link_put_noted(
+        struct engine *e, struct eng_obj *o, struct eng_obj *parent, const char *name); /* [objects, write] */
+void link_del_noted(struct engine *e, struct eng_link *l); /* [objects, write] */
+void ingest_push(struct engine *e, struct eng_obj *o, uint8_t what); /* [objects, write] */
+bool vec_stamp_put(struct engine *e, struct eng_obj *o, struct eng_vec *v); /* [objects, write] */
+bool text_stamp_put(struct engine *e, struct eng_obj *o);
+static inline int64_t ts_ns(struct timespec t)
+{
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+void note_stat_of(struct note_stat *s, const struct stat *st);
+void stamp_of(struct stamp *s, const struct note_stat *st); /* unhashed */
+static inline bool stamp_same(const struct stamp *s, const struct note_stat *st)
+{
+	return s->size == st->size && s->mtime_ns == st->mtime_ns && s->ctime_ns == st->ctime_ns;
+}
+static inline bool stamp_same_data(const struct stamp *s, const struct note_stat *st)
+{
+	return s->size == st->size && s->mtime_ns == st->mtime_ns;
+}
+enum eng_state vec_state(const struct eng_vec *v, const struct note_stat *st);
+enum eng_state text_state(const struct eng_obj *o, const struct note_stat *st);
+int eng_path_clean(const char *s, char *p, size_t cap); /* its length, or < 0 */
+void link_count_check(struct engine *e, uint64_t oid, uint64_t nlink);
+/* update.c */
+void update_run(struct engine *e, struct eng_job *j); /* on the update thread */
+int eng_resolve(struct engine *e, const struct obj_key *key, int fd, const char *path, char *buf, size_t cap,
+        uint64_t *ret_oid, struct note_stat *ret_st);
+enum { STAGE_REPLACE = 1 }; /* priv.stage of the engine's own work for the update thread */
+void replace_run(struct engine *e, struct eng_job *t);
+int put_visible(struct eng_op *o, int rc);
+int eng_read_payload(struct engine *e, struct eng_job *j, uint32_t cid, bool is_free, uint64_t owner, const char **ret,
+        uint32_t *ret_n);
+int get_slow(struct engine *e, struct eng_job *j);
+int rd_sync(struct engine *e, struct store_read *rd); /* threads that may wait: a read on a reader thread, answered */
+void update_replace_queue(struct engine *e, struct eng_obj *over, struct eng_obj *moved); /* [objects, write] */
+int inline_get(struct engine *e, struct eng_job *j); /* 1: needs a thread */
+/* search.c */
+int export_run(struct engine *e, struct eng_job *j);
+int search_run(struct engine *e, struct eng_job *j);
+bool search_cheap(struct engine *e, struct eng_job *j);
+/* judge.c: is a candidate a result? */
+struct perm_as {
+	struct engine *e;
+	bool on, manual;
+	uint32_t uid, gid, group_n;
+	const uint32_t *groups;
+};
+struct judge {
+	struct engine *e;
+	struct eng_job *j;
+	struct perm_as as;
+	char *path, *path2; /* CONF_PATH_MAX + 1 each, in the job's arena */
+	const char *scope;
+	size_t scope_n;
+	const char *coll_name;
+	struct obj_key key; /* of the file that passed last */
+	bool ghost; /* a file was not where it was said to be */
+	uint64_t ghost_oid;
+};
+int judge_begin(struct judge *g, struct engine *e, struct eng_job *j);
+void judge_end(struct judge *g);
+/* judge_file - 1: readable by the caller, in scope; path in g->path, *st as it is. 0: not a result. @mode R_OK or W_OK */
+int judge_file(struct judge *g, uint64_t oid, struct note_stat *ret_st, uint64_t *ret_ino);
+/* perm.c */
+int perm_begin(struct perm_as *as, struct engine *e, const struct eng_caller *who, struct arena *a);
+void perm_end(struct perm_as *as);
+int perm_path(struct perm_as *as, const char *path, int mode); /* 0 or -errno */
+int perm_check(struct engine *e, const struct eng_caller *who, struct arena *a, const char *path, int mode);
+/* ingest.c, walk.c, index_thread.c, status.c */
+void ingest_thread(void *arg);
+void walk_run(struct engine *e);
+void walk_want(struct engine *e);
+void index_thread(void *arg);
+int status_run(struct engine *e, struct eng_job *j);
+void index_job(struct engine *e, struct eng_job *j);

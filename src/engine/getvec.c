@@ -1,0 +1,247 @@
+/* getvec.c - one point read back: vector, state, hash, payload; and a collection read row by row (export).
+ *
+ * A vector is copied out of the store's map inside a view of its collection, so its slot can't be given to another meanwhile; no
+ * lock is held while its page may come from disk. */
+#include <fcntl.h>
+#include <string.h>
+
+#include "engine/engine_priv.h"
+
+static int copy_row(struct eng_job *j, struct coll_view *v, uint32_t row, const void **ret, uint32_t *ret_n)
+{
+	struct engine *e = v->c->e;
+	uint32_t n = rows_vec_bytes(v->rows->dim, v->rows->dtype);
+	const void *p = rows_vec(v->rows, row);
+	void *to = arena_alloc(j->arena, n);
+	if (!to)
+		return -VX_ERR_arena_full;
+	if (!p || !store_row_ok(e->st, v->c->info.cid, row))
+		return -VX_ERR_store_corrupt;
+	memcpy(to, p, n);
+	*ret = to;
+	*ret_n = n;
+	return 0;
+}
+static int get_point(struct engine *e, struct eng_job *j, uint64_t oid, const struct note_stat *st)
+{
+	struct eng_coll *c = coll_get(e, j->coll ? j->coll : "default");
+	if (!c)
+		return job_refuse(j, -VX_ERR_no_collection, j->coll);
+	struct coll_view view;
+	coll_enter(c, &view);
+	uint32_t row = ENG_ROW_NONE;
+	int rc = 0;
+	if (j->is_free_point) {
+		pthread_mutex_lock(&c->lock);
+		row = coll_id_row(c, j->free_id);
+		rc = row < ENG_ROW_BUSY ? 0 : -VX_ERR_no_vector;
+		pthread_mutex_unlock(&c->lock);
+		if (!coll_may(c, &j->who, 4))
+			rc = -EACCES;
+		j->ret_state = ENG_STATE_fresh;
+	} else {
+		pthread_rwlock_rdlock(&e->objects);
+		struct eng_obj *o = obj_by_oid(&e->t, oid);
+		const struct eng_vec *v = o ? obj_vec(o, c->info.cid) : NULL;
+		if (o) {
+			const struct stamp *s = v ? &v->stamp : &o->text_stamp;
+			j->ret_state = (uint8_t)(v ? vec_state(v, st) : text_state(o, st));
+			if (j->ret_state != ENG_STATE_none && (o->qf & QF_QUEUED) && (o->qf & QF_TEXT) && !v)
+				j->ret_state = ENG_STATE_pending;
+			else if (!v && (o->qf & QF_QUEUED))
+				j->ret_state = ENG_STATE_pending;
+			memcpy(j->ret_hash, s->hash, sizeof(j->ret_hash));
+			j->ret_hashed = s->hashed != 0;
+			row = v ? v->row : ENG_ROW_NONE;
+		}
+		rc = row != ENG_ROW_NONE ? 0 : -VX_ERR_no_vector;
+		pthread_rwlock_unlock(&e->objects);
+	}
+	if (rc >= 0 && !view.rows)
+		rc = -VX_ERR_no_vector;
+	if (rc >= 0) {
+		j->ret_dim = view.rows->dim;
+		rc = copy_row(j, &view, row, &j->ret_vec, &j->ret_vec_bytes);
+	}
+	coll_leave(&view);
+	coll_put(c);
+	return rc;
+}
+int inline_get(struct engine *e, struct eng_job *j)
+{
+	struct note_stat st;
+	struct stat s;
+	if (j->is_free_point)
+		return get_point(e, j, 0, NULL);
+	if (!j->key.len || j->fd <= 0)
+		return 1;
+	pthread_rwlock_rdlock(&e->objects);
+	const struct eng_obj *o = obj_by_key(&e->t, &j->key);
+	uint64_t oid = o ? o->oid : 0;
+	pthread_rwlock_unlock(&e->objects);
+	if (!oid)
+		return -VX_ERR_no_vector;
+	VX_TRY(os_fstat(e->os, j->fd, &s));
+	note_stat_of(&st, &s);
+	return get_point(e, j, oid, &st);
+}
+
+/* ---- with a thread that may wait ---- */
+struct rd_wait {
+	struct bell bell;
+	_Atomic int done;
+};
+static void rd_done(struct store_read *rd)
+{
+	struct rd_wait *w = rd->u;
+	pthread_mutex_lock(&w->bell.lock);
+	atomic_store(&w->done, 1);
+	w->bell.rings++;
+	pthread_cond_broadcast(&w->bell.cond);
+	pthread_mutex_unlock(&w->bell.lock);
+}
+int rd_sync(struct engine *e, struct store_read *rd)
+{
+	struct rd_wait w;
+	atomic_init(&w.done, 0);
+	VX_TRY(bell_init(&w.bell));
+	rd->done = rd_done;
+	rd->u = &w;
+	int rc = store_read(e->st, rd);
+	uint64_t seen = 0;
+	while (rc >= 0 && !atomic_load(&w.done))
+		seen = bell_wait(&w.bell, seen, WQ_FOREVER);
+	pthread_mutex_lock(&w.bell.lock); /* rd_done has left it */
+	pthread_mutex_unlock(&w.bell.lock);
+	bell_done(&w.bell);
+	return rc < 0 ? rc : rd->rc;
+}
+static int read_payload(struct engine *e, struct eng_job *j, uint32_t cid, bool is_free, uint64_t owner,
+        const char **ret, uint32_t *ret_n)
+{
+	struct store_read rd = {.kind = SRD_payload, .arena = j->arena, .is_free_point = is_free, .cancel = &j->cancel};
+	rd.oid = is_free ? 0 : owner;
+	rd.cid = is_free ? cid : 0;
+	rd.free_id = is_free ? owner : 0;
+	int rc = rd_sync(e, &rd);
+	if (rc < 0 && rc != -ENOENT && rc != -ENODATA)
+		return rc;
+	*ret = rc < 0 ? NULL : rd.data;
+	*ret_n = rc < 0 ? 0 : rd.data_n;
+	return 0;
+}
+int eng_read_payload(struct engine *e, struct eng_job *j, uint32_t cid, bool is_free, uint64_t owner, const char **ret,
+        uint32_t *ret_n)
+{
+	return read_payload(e, j, cid, is_free, owner, ret, ret_n);
+}
+int get_slow(struct engine *e, struct eng_job *j)
+{
+	struct note_stat st = {0};
+	struct stat s;
+	uint64_t oid = 0;
+	uint32_t cid = 0;
+	if (!j->is_free_point) {
+		char *buf = arena_alloc(j->arena, CONF_PATH_MAX + 1);
+		if (!buf)
+			return -VX_ERR_arena_full;
+		struct obj_key k = j->key;
+		int fd = j->fd > 0 ? j->fd : e->cfg.root_fd;
+		bool by_path = !k.len;
+		if (by_path) {
+			int n = j->path ? eng_path_clean(j->path, buf, CONF_PATH_MAX + 1) : -VX_ERR_no_object;
+			VX_TRY(n);
+			VX_TRY(perm_check(e, &j->who, j->arena, buf, 4));
+			VX_TRY(objkey_at(e->cfg.root_fd, buf, &k));
+		}
+		if (by_path || j->fd <= 0)
+			VX_TRY(by_path ? os_fstatat(e->os, e->cfg.root_fd, buf, &s, AT_SYMLINK_NOFOLLOW)
+			               : -VX_ERR_no_object);
+		else
+			VX_TRY(os_fstat(e->os, fd, &s));
+		note_stat_of(&st, &s);
+		pthread_rwlock_rdlock(&e->objects);
+		const struct eng_obj *o = obj_by_key(&e->t, &k);
+		oid = o ? o->oid : 0;
+		pthread_rwlock_unlock(&e->objects);
+		if (!oid)
+			return -VX_ERR_no_vector;
+	}
+	int rc = get_point(e, j, oid, &st);
+	if (!j->with_payload || (rc < 0 && rc != -VX_ERR_no_vector))
+		return rc;
+	if (j->is_free_point) {
+		struct eng_coll *c = coll_get(e, j->coll ? j->coll : "default");
+		cid = c ? c->info.cid : 0;
+		coll_put(c);
+	}
+	int prc = read_payload(
+	        e, j, cid, j->is_free_point, j->is_free_point ? j->free_id : oid, &j->ret_payload, &j->ret_payload_n);
+	return prc < 0 ? prc : rc < 0 && j->ret_payload_n ? 0 : rc;
+}
+
+/* ---- export: rows from the cursor on, as many as asked for ---- */
+#define EXPORT_DEFAULT 256u
+static int export_rows(struct engine *e, struct eng_job *j, struct coll_view *v, struct judge *g, uint32_t most)
+{
+	struct eng_coll *c = v->c;
+	bool free_ok = coll_may(c, &j->who, 4);
+	uint64_t row = j->cursor;
+	int rc = 0;
+	for (; row < v->rows_n && j->out_point_n < most && rc >= 0; row++) {
+		pthread_mutex_lock(&c->lock);
+		bool live = row < c->cap && (c->flags[row] & ROWF_LIVE);
+		bool is_free = live && (c->flags[row] & ROWF_FREE);
+		uint64_t owner = live ? c->own[row] : 0;
+		pthread_mutex_unlock(&c->lock);
+		struct note_stat st;
+		uint64_t ino;
+		if (!live || (is_free ? !free_ok : !judge_file(g, owner, &st, &ino)))
+			continue;
+		struct eng_point *p = &j->out_points[j->out_point_n];
+		memset(p, 0, sizeof(*p));
+		if (is_free)
+			p->id = owner;
+		else if (!(p->path = arena_strndup(j->arena, g->path, strlen(g->path))))
+			rc = -VX_ERR_arena_full;
+		if (rc >= 0)
+			rc = copy_row(j, v, (uint32_t)row, &p->vec, &p->vec_bytes);
+		if (rc == -VX_ERR_store_corrupt) {
+			rc = 0; /* said by complete, named by verify */
+			j->priv.n[2] = 1;
+			continue;
+		}
+		if (rc >= 0 && j->with_payload)
+			rc = read_payload(e, j, c->info.cid, is_free, owner, &p->payload, &p->payload_n);
+		if (rc >= 0)
+			j->out_point_n++;
+	}
+	if (rc == -VX_ERR_arena_full && j->out_point_n) { /* the rest at the next call */
+		row--;
+		rc = 0;
+	}
+	j->cursor = row;
+	return rc;
+}
+int export_run(struct engine *e, struct eng_job *j)
+{
+	struct eng_coll *c = coll_get(e, j->coll ? j->coll : "default");
+	if (!c)
+		return job_refuse(j, -VX_ERR_no_collection, j->coll);
+	uint32_t most = j->k ? j->k : EXPORT_DEFAULT;
+	most = most > CONF_BATCH_MAX ? CONF_BATCH_MAX : most;
+	j->out_point_n = 0;
+	j->out_points = arena_alloc(j->arena, (size_t)most * sizeof(*j->out_points));
+	struct judge g;
+	struct coll_view v;
+	int rc = j->out_points ? judge_begin(&g, e, j) : -VX_ERR_arena_full;
+	if (rc >= 0) {
+		coll_enter(c, &v);
+		if (v.rows)
+			rc = export_rows(e, j, &v, &g, most);
+		coll_leave(&v);
+		judge_end(&g);
+	}
+	coll_put(c);
+	return rc;
+}

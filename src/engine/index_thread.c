@@ -1,0 +1,402 @@
+/* index_thread.c - keeps graphs up with rows, behind the searches.
+ *
+ * A collection below ENG_FLAT_MAX live rows has no graph: scanning it is cheaper than walking one.  Above, the rows outside the graph
+ * (the tail) are scanned with each search and linked here, some at a time.  Dead rows are taken out of the graph, and given back to
+ * the store when no reader is left that could still look at them and when no published graph names them.  A graph is published when
+ * more than an eighth of it is new, and at a clean stop if that takes less than five seconds: first a barrier, so that it never names
+ * a row the catalog could lose, then the file, then the catalog's row. */
+#include <string.h>
+
+#include "engine/engine_priv.h"
+
+#define INDEX_STEP_NS    20000000ull /* linking, before others are looked at */
+#define INDEX_STOP_NS    5000000000ull
+#define INDEX_STOP_BYTES (1ull << 30) /* what five seconds write, on a slow disk */
+#define INDEX_RETRY_NS   5000000000ull
+#define INDEX_IDLE_NS    1000000000ull /* dead rows wait for readers: look again */
+
+static void all_to_tail(struct eng_coll *c)
+{
+	c->tail_head = c->tail_n = 0;
+	coll_bury(c, c->tail, NULL);
+	c->tail = NULL;
+	c->tail_cap = 0;
+	for (uint32_t r = 0; r < c->cap; r++) {
+		c->flags[r] &= (uint8_t) ~(ROWF_TAIL | ROWF_PUB);
+		if ((c->flags[r] & ROWF_LIVE) && coll_tail_push(c, r) < 0) {
+			/* no memory for the tail: no graph then, exact search serves */
+			coll_bury(c, c->tail, c->ix);
+			c->tail = NULL;
+			c->tail_cap = c->tail_head = c->tail_n = 0;
+			c->ix = NULL;
+			return;
+		}
+	}
+}
+/* [c->lock] an empty graph over all rows; searches scan the tail until it is linked */
+static void graph_begin(struct engine *e, struct eng_coll *c)
+{
+	struct index_cfg ic = {.M = c->info.M, .ef_construction = c->info.ef_construction, .threads = 8};
+	struct index *ix, *old = c->ix;
+	int rc = index_new(c->rows, &ic, &ix);
+	if (rc < 0) {
+		c->tail_retry_ns = os_mono_ns(e->os) + INDEX_RETRY_NS;
+		return;
+	}
+	c->ix = ix;
+	c->ix_broken = false;
+	c->linked_pub = 0;
+	coll_bury(c, NULL, old);
+	all_to_tail(c);
+	/* rows that died while the old graph held them are in none now */
+	for (uint32_t i = 0; i < c->dead_n; i++)
+		c->dead[i].unlinked = true;
+}
+/* link rows of the tail for a while. Return whether there is more to do at once. */
+static bool link_some(struct engine *e, struct eng_coll *c, struct coll_view *v, uint64_t until_ns)
+{
+	struct index *ix = v->ix;
+	uint64_t t0 = os_mono_ns(e->os);
+	for (;;) {
+		uint32_t row = ENG_ROW_NONE;
+		pthread_mutex_lock(&c->lock);
+		if (c->ix != ix || c->tail_head == c->tail_n || c->dropped) {
+			pthread_mutex_unlock(&c->lock);
+			return false;
+		}
+		row = c->tail[c->tail_head];
+		bool live = c->flags[row] & ROWF_LIVE;
+		pthread_mutex_unlock(&c->lock);
+		int rc = live ? index_insert(ix, row) : 0;
+		pthread_mutex_lock(&c->lock);
+		if (rc < 0) {
+			c->tail_retry_ns = os_mono_ns(e->os) + INDEX_RETRY_NS;
+			pthread_mutex_unlock(&c->lock);
+			log_rc(LOGL_warn, "engine: a row could not be linked", rc);
+			return false;
+		}
+		c->tail_head++;
+		c->flags[row] &= (uint8_t)~ROWF_TAIL;
+		pthread_mutex_unlock(&c->lock);
+		uint64_t now = os_mono_ns(e->os);
+		if (now - t0 > INDEX_STEP_NS || now > until_ns || (eng_stopping(e) && until_ns == UINT64_MAX))
+			return true;
+	}
+}
+static bool free_row(struct engine *e, struct eng_coll *c, uint32_t row)
+{
+	struct eng_op *o = op_get(e, SOP_row_free);
+	if (!o)
+		return false;
+	o->op.cid = c->info.cid;
+	o->op.old_row = row;
+	op_submit(o);
+	return true;
+}
+/* dead rows: out of the graph, then back to the store. Return whether some wait for readers only. */
+static bool bury_dead(struct engine *e, struct eng_coll *c)
+{
+	bool wait = false;
+	pthread_mutex_lock(&c->lock);
+	uint32_t n = c->dead_n;
+	for (uint32_t i = 0; i < n && !c->dropped; i++) { /* the index's writer is this thread alone */
+		if (c->dead[i].unlinked)
+			continue;
+		uint32_t row = c->dead[i].row;
+		struct index *ix = c->ix_broken ? NULL : c->ix;
+		bool in_tail = row < c->cap && (c->flags[row] & ROWF_TAIL);
+		if (ix && in_tail) {
+			wait = true; /* the tail's turn passes it by first */
+			continue;
+		}
+		if (ix && index_linked(ix, row)) {
+			c->indexing = true;
+			pthread_mutex_unlock(&c->lock);
+			int rc = index_delete(ix, row);
+			pthread_mutex_lock(&c->lock);
+			c->indexing = false;
+			pthread_cond_broadcast(&c->idle);
+			if (rc < 0 && rc != -ENOENT) {
+				wait = true;
+				continue;
+			}
+			if (i >= c->dead_n)
+				break;
+		}
+		c->dead[i].unlinked = true;
+		c->dead[i].epoch = c->epoch;
+	}
+	uint64_t epoch = coll_epoch_step(c);
+	uint32_t keep = 0;
+	for (uint32_t i = 0; i < c->dead_n; i++) {
+		struct eng_dead *d = &c->dead[i];
+		bool pub = d->row < c->cap ? (c->flags[d->row] & ROWF_PUB) : c->ix && c->graph_gen;
+		bool ready = d->unlinked && !pub && d->epoch + 2 <= epoch && !e->cfg.read_only;
+		if (ready && free_row(e, c, d->row)) {
+			c->dead_all--;
+			continue;
+		}
+		wait |= d->unlinked && !pub && !e->cfg.read_only;
+		c->dead[keep++] = *d;
+	}
+	c->dead_n = keep;
+	pthread_mutex_unlock(&c->lock);
+	return wait;
+}
+static int publish(struct engine *e, struct eng_coll *c, struct index *ix)
+{
+	char name[40];
+	struct sbuf b;
+	uint64_t t0 = os_mono_ns(e->os);
+	pthread_mutex_lock(&c->lock);
+	uint64_t gen = c->graph_gen + 1;
+	uint32_t cid = c->info.cid;
+	pthread_mutex_unlock(&c->lock);
+	struct eng_op *o = op_get_wait(e, SOP_barrier);
+	if (!o)
+		return -ENOMEM;
+	VX_TRY(op_run(o, true)); /* the rows it names can't be lost any more */
+	sbuf_fixed(&b, name, sizeof(name));
+	sb_ch(&b, 'g');
+	sb_u64(&b, gen);
+	sb_str(&b, ".hnsw");
+	int dirfd = store_coll_dirfd(e->st, cid);
+	VX_TRY(index_publish(ix, e->os, dirfd, sbuf_cstr(&b), store_generation(e->st)));
+	o = op_get_wait(e, SOP_graph_put);
+	if (!o)
+		return -ENOMEM;
+	o->op.cid = cid;
+	o->op.graph_gen = gen;
+	memcpy(o->op.name, name, sizeof(name));
+	VX_TRY(op_run(o, true));
+	pthread_mutex_lock(&c->lock);
+	c->graph_gen = gen;
+	c->linked_pub = index_count(ix);
+	for (uint32_t r = 0; r < c->cap; r++) {
+		if (index_linked(ix, r))
+			c->flags[r] |= ROWF_PUB;
+		else
+			c->flags[r] &= (uint8_t)~ROWF_PUB;
+	}
+	pthread_mutex_unlock(&c->lock);
+	perf_op(PERF_hnsw_publish, os_mono_ns(e->os) - t0, 0);
+	return 0;
+}
+/* how much of a graph is new, or gone, since it was last published */
+static bool publish_due(const struct eng_coll *c, bool any)
+{
+	uint32_t now = index_count(c->ix), then = c->linked_pub;
+	uint32_t gone = 0;
+	for (uint32_t i = 0; i < c->dead_n; i++)
+		gone += c->dead[i].row < c->cap && (c->flags[c->dead[i].row] & ROWF_PUB);
+	uint32_t grown = now + gone > then ? now + gone - then : 0;
+	if (any)
+		return grown || gone;
+	return (uint64_t)grown * 8 > now || (uint64_t)gone * 4 > now + 1024;
+}
+/* index_step - some work on one collection. Return 1: there is more at once; 0: nothing; 2: dead rows wait for readers. */
+static int index_step(struct engine *e, struct eng_coll *c, uint64_t until_ns)
+{
+	bool more = false;
+	uint64_t now = os_mono_ns(e->os);
+	pthread_mutex_lock(&c->lock);
+	if (c->dropped || !c->rows || c->rebinding) {
+		pthread_mutex_unlock(&c->lock);
+		return 0;
+	}
+	bool able = now >= c->tail_retry_ns;
+	if (c->ix && index_failed(c->ix) && !c->ix_broken) {
+		c->ix_broken = true;
+		log_msg(LOGL_error, "engine: a graph is damaged: exact search serves while it is rebuilt");
+		perf_add(PERFC_graph_rebuilt, 1);
+	}
+	if (able && (c->ix_broken || (!c->ix && c->live_n >= ENG_FLAT_MAX)))
+		graph_begin(e, c);
+	pthread_mutex_unlock(&c->lock);
+
+	struct coll_view v;
+	coll_enter(c, &v);
+	if (v.ix && able)
+		more = link_some(e, c, &v, until_ns);
+	pthread_mutex_lock(&c->lock);
+	bool due = able && v.ix && c->ix == v.ix && !c->dropped && !e->cfg.read_only &&
+	           c->tail_n - c->tail_head < 1024 && publish_due(c, false);
+	if (v.ix)
+		perf_set(PERFC_tail_rows, c->tail_n - c->tail_head);
+	pthread_mutex_unlock(&c->lock);
+	if (due && store_health(e->st) >= 0) {
+		int rc = publish(e, c, v.ix);
+		if (rc < 0) {
+			log_rc(LOGL_warn, "engine: a graph could not be published", rc);
+			pthread_mutex_lock(&c->lock);
+			c->tail_retry_ns = os_mono_ns(e->os) + INDEX_RETRY_NS;
+			pthread_mutex_unlock(&c->lock);
+		}
+		bell_ring(&e->index_bell);
+	}
+	coll_leave(&v);
+	bool wait = bury_dead(e, c);
+	return more ? 1 : wait ? 2 : 0;
+}
+static int all_steps(struct engine *e, uint64_t until_ns)
+{
+	int ret = 0;
+	uint32_t last = 0;
+	for (;;) {
+		struct eng_coll *c = NULL;
+		pthread_mutex_lock(&e->coll_lock);
+		for (struct eng_coll *k = e->colls; k; k = k->next)
+			if (k->info.cid > last && (!c || k->info.cid < c->info.cid))
+				c = k;
+		if (c)
+			atomic_fetch_add(&c->refs, 1);
+		pthread_mutex_unlock(&e->coll_lock);
+		if (!c)
+			return ret;
+		last = c->info.cid;
+		int r = index_step(e, c, until_ns);
+		ret = r == 1 || ret == 1 ? 1 : r > ret ? r : ret;
+		coll_put(c);
+	}
+}
+/* a clean stop: link what is left and publish, if that fits into five seconds */
+static void last_publish(struct engine *e)
+{
+	uint64_t until = os_mono_ns(e->os) + INDEX_STOP_NS;
+	if (e->cfg.read_only || store_health(e->st) < 0)
+		return;
+	while (all_steps(e, until) == 1 && os_mono_ns(e->os) < until)
+		;
+	for (struct eng_coll *c = e->colls; c && os_mono_ns(e->os) < until; c = c->next) {
+		struct index_stats s;
+		pthread_mutex_lock(&c->lock);
+		struct index *ix = c->ix_broken ? NULL : c->ix;
+		bool due = ix && publish_due(c, true);
+		pthread_mutex_unlock(&c->lock);
+		if (!due)
+			continue;
+		index_stats(ix, &s);
+		if (s.bytes > INDEX_STOP_BYTES)
+			continue;
+		int rc = publish(e, c, ix);
+		if (rc < 0)
+			log_rc(LOGL_warn, "engine: the graph is not published; the next mount links its rows again",
+			        rc);
+	}
+}
+
+/* ---- verify of the live store: graphs and counts ---- */
+static void report(struct sbuf *b, const char *key, uint64_t v)
+{
+	sb_str(b, ",\"");
+	sb_str(b, key);
+	sb_str(b, "\":");
+	sb_u64(b, v);
+}
+static int verify(struct engine *e, struct eng_job *j)
+{
+	struct sbuf b;
+	uint64_t findings = atomic_load(&e->damaged);
+	if (sbuf_arena(&b, j->arena, 1024, 1u << 20) < 0)
+		return -VX_ERR_arena_full;
+	sb_str(&b, "{\"collections\":[");
+	bool comma = false;
+	pthread_mutex_lock(&e->coll_lock);
+	struct eng_coll *c = e->colls;
+	if (c)
+		atomic_fetch_add(&c->refs, 1);
+	pthread_mutex_unlock(&e->coll_lock);
+	while (c) {
+		struct coll_view v;
+		struct index_report r = {0};
+		uint64_t bad_rows = 0, adrift = 0, rows = 0;
+		coll_enter(c, &v);
+		for (uint32_t row = 0; v.rows && row < v.rows_n; row++) {
+			pthread_mutex_lock(&c->lock);
+			bool live = row < c->cap && (c->flags[row] & ROWF_LIVE);
+			bool tail = live && (c->flags[row] & ROWF_TAIL);
+			pthread_mutex_unlock(&c->lock);
+			if (!live)
+				continue;
+			rows++;
+			bad_rows += !store_row_ok(e->st, c->info.cid, row);
+			adrift += v.ix && !tail && !index_linked(v.ix, row);
+		}
+		if (v.ix)
+			(void)index_check(v.ix, &r); /* what it finds is in the report */
+		coll_leave(&v);
+		uint64_t bad = bad_rows + adrift + r.unreachable + r.out_of_bounds + r.bad_level + r.self_links +
+		               r.duplicate_links;
+		findings += bad;
+		if (comma)
+			sb_ch(&b, ',');
+		comma = true;
+		sb_str(&b, "{\"name\":");
+		sb_json(&b, c->info.name, strlen(c->info.name));
+		report(&b, "rows", rows);
+		report(&b, "bad_rows", bad_rows);
+		report(&b, "not_in_graph", adrift);
+		report(&b, "nodes", r.nodes);
+		report(&b, "links", r.links);
+		report(&b, "unreachable", r.unreachable);
+		report(&b, "one_way", r.one_way);
+		report(&b, "out_of_bounds", r.out_of_bounds);
+		report(&b, "bad_level", r.bad_level);
+		report(&b, "self_links", r.self_links);
+		report(&b, "duplicate_links", r.duplicate_links);
+		sb_ch(&b, '}');
+		pthread_mutex_lock(&e->coll_lock);
+		struct eng_coll *next = c->next;
+		if (next)
+			atomic_fetch_add(&next->refs, 1);
+		pthread_mutex_unlock(&e->coll_lock);
+		coll_put(c);
+		c = next;
+	}
+	sb_ch(&b, ']');
+	report(&b, "damaged_catalog_rows", atomic_load(&e->damaged));
+	report(&b, "findings", findings);
+	sb_ch(&b, '}');
+	if (b.over)
+		return -VX_ERR_arena_full;
+	j->out_text = sbuf_cstr(&b);
+	j->out_text_n = (uint32_t)b.n;
+	return 0;
+}
+void index_job(struct engine *e, struct eng_job *j)
+{
+	struct stack_mark m;
+	stack_op_begin(&m);
+	int rc = verify(e, j);
+	stack_op_end(&m, PERF_v_verify);
+	job_finish(e, j, rc, true);
+}
+void index_thread(void *arg)
+{
+	struct engine *e = arg;
+	for (;;) {
+		uint64_t seen = bell_rings(&e->index_bell);
+		bool stop = eng_stopping(e);
+		struct wq_item *it;
+		while (wq_pop(&e->index_q, 0, &it) == 1) {
+			struct eng_job *j = WQ_OF(it, struct eng_job, priv.item);
+			if (stop)
+				job_finish(e, j, -VX_ERR_shutting_down, true);
+			else
+				index_job(e, j);
+		}
+		if (stop && atomic_load(&e->index_stop_now))
+			break;
+		int more = 0;
+		if (eng_ready(e) && !stop) {
+			struct stack_mark m;
+			stack_op_begin(&m);
+			more = all_steps(e, UINT64_MAX);
+			stack_op_end(&m, PERF_hnsw_insert);
+		}
+		if (more != 1)
+			bell_wait(&e->index_bell, seen, more == 2 ? INDEX_IDLE_NS : WQ_FOREVER);
+	}
+	if (eng_ready(e))
+		last_publish(e);
+}

@@ -1,0 +1,578 @@
+/* note.c - what a front tells of files, applied to the object table at once and queued for the catalog.  [FUSE thread]
+ *
+ * A note never waits and never fails.  While the store isn't open it is kept (a bounded list, replayed by the opener); when there is
+ * no room for it, or no operation left in the pool, it is lost: counted, and a walk is due, which finds by itself what notes would
+ * have told.  Files are registered only where text is ingested; elsewhere a file becomes an object when it is given a vector.
+ * Directories are registered always, in memory: a file that gets a vector needs its ancestors' names. */
+#include <string.h>
+
+#include "engine/engine_priv.h"
+
+void note_stat_of(struct note_stat *s, const struct stat *st)
+{
+	s->size = (uint64_t)st->st_size;
+	s->nlink = st->st_nlink;
+	s->mtime_ns = ts_ns(st->st_mtim);
+	s->ctime_ns = ts_ns(st->st_ctim);
+	s->mode = st->st_mode;
+}
+void stamp_of(struct stamp *s, const struct note_stat *st)
+{
+	memset(s, 0, sizeof(*s));
+	s->size = st->size;
+	s->mtime_ns = st->mtime_ns;
+	s->ctime_ns = st->ctime_ns;
+}
+enum eng_state vec_state(const struct eng_vec *v, const struct note_stat *st)
+{
+	if (v->stamp.size == ENG_STALE_SIZE)
+		return ENG_STATE_stale;
+	if (v->bind_wait)
+		return ENG_STATE_pending;
+	if (v->changed || !stamp_same_data(&v->stamp, st))
+		return ENG_STATE_stale;
+	return v->stamp.hashed && v->stamp.ctime_ns == st->ctime_ns ? ENG_STATE_fresh : ENG_STATE_pending;
+}
+enum eng_state text_state(const struct eng_obj *o, const struct note_stat *st)
+{
+	if (o->text_state == STORE_TEXT_none)
+		return ENG_STATE_none;
+	if (o->text_state == STORE_TEXT_error)
+		return ENG_STATE_error;
+	if (o->text_changed || !stamp_same_data(&o->text_stamp, st))
+		return ENG_STATE_stale;
+	return o->text_stamp.ctime_ns == st->ctime_ns ? ENG_STATE_fresh : ENG_STATE_pending;
+}
+
+void eng_lost(struct engine *e)
+{
+	atomic_fetch_add(&e->events_lost, 1);
+	perf_add(PERFC_events_lost, 1);
+	walk_want(e);
+}
+
+/* ---- to the catalog: the object must be there before its links and rows ---- */
+static bool put_obj(struct engine *e, const struct eng_obj *o)
+{
+	struct eng_op *op = op_get(e, SOP_obj_put);
+	if (!op)
+		return false;
+	op->op.oid = o->oid;
+	op->op.key = o->key;
+	op->op.obj_kind = o->kind;
+	op_submit(op);
+	return true;
+}
+static bool put_link(struct engine *e, const struct eng_link *l, enum store_op_kind kind)
+{
+	struct eng_op *op = op_get(e, kind);
+	if (!op)
+		return false;
+	op->op.oid = l->obj->oid;
+	op->op.parent = l->parent->oid;
+	memcpy(op->op.name, l->name, (size_t)l->n + 1);
+	op_submit(op);
+	return true;
+}
+/* the highest ancestor of a link that the catalog doesn't have, or NULL */
+static struct eng_obj *unstored_top(struct eng_link *l)
+{
+	struct eng_obj *top = NULL;
+	for (unsigned depth = 0; l && depth < ENG_DEPTH_MAX; depth++) {
+		if (!l->parent->stored)
+			top = l->parent;
+		l = l->parent->links;
+	}
+	return top;
+}
+bool obj_persist(struct engine *e, struct eng_obj *o)
+{
+	for (unsigned n = 0; n < ENG_DEPTH_MAX * 4; n++) {
+		struct eng_obj *next = o->stored ? NULL : o;
+		for (struct eng_link *l = o->links; l; l = l->obj_next) {
+			struct eng_obj *top = unstored_top(l);
+			if (top) {
+				next = top;
+				break;
+			}
+		}
+		if (next && !next->stored) {
+			if (!put_obj(e, next))
+				return false;
+			next->stored = true;
+		}
+		struct eng_obj *of = next ? next : o;
+		for (struct eng_link *l = of->links; l; l = l->obj_next) {
+			if (l->stored || !l->parent->stored)
+				continue;
+			if (!put_link(e, l, SOP_link_put))
+				return false;
+			l->stored = true;
+		}
+		if (!next)
+			return true;
+	}
+	return true;
+}
+bool vec_stamp_put(struct engine *e, struct eng_obj *o, struct eng_vec *v)
+{
+	if (v->row == ENG_ROW_NONE)
+		return true; /* its put carries, or is followed by, a stamp */
+	struct eng_op *op = op_get(e, SOP_vec_stamp);
+	if (!op)
+		return false;
+	op->op.cid = v->cid;
+	op->op.old_row = v->row;
+	op->op.oid = o->oid;
+	op->op.stamp = v->stamp;
+	op_submit(op);
+	return true;
+}
+bool text_stamp_put(struct engine *e, struct eng_obj *o)
+{
+	struct eng_op *op = op_get(e, SOP_text_stamp);
+	if (!op)
+		return false;
+	op->op.oid = o->oid;
+	op->op.stamp = o->text_stamp;
+	op_submit(op);
+	return true;
+}
+
+void ingest_push(struct engine *e, struct eng_obj *o, uint8_t what)
+{
+	if (o->kind != STORE_OBJ_file)
+		return;
+	o->qf |= what;
+	if (o->qf & QF_QUEUED)
+		return;
+	if (oid_ring_push(&e->ingest_q, o->oid) < 0) {
+		eng_lost(e);
+		return;
+	}
+	o->qf |= QF_QUEUED;
+	atomic_fetch_add(&e->pending, 1);
+	atomic_fetch_add(&e->ingest_queued, 1);
+	perf_add(PERFC_ingest_queued, 1);
+	bell_ring(&e->ingest_bell);
+}
+static uint8_t work_of(const struct engine *e)
+{
+	return e->cfg.components == ENG_all ? QF_TEXT | QF_HASH : QF_HASH;
+}
+
+void link_put_noted(struct engine *e, struct eng_obj *o, struct eng_obj *parent, const char *name)
+{
+	struct eng_link *l = link_find(&e->t, parent, name);
+	if (l && l->obj == o) {
+		l->seen = atomic_load(&e->walk_no);
+		return;
+	}
+	if (l)
+		link_del_noted(e, l);
+	/* a directory has one name: an older one is out of date */
+	if (o->kind == STORE_OBJ_dir)
+		while (o->links)
+			link_del_noted(e, o->links);
+	for (const struct eng_obj *a = parent; a; a = a->links ? a->links->parent : NULL)
+		if (a == o) { /* told or found in an order that would make a ring */
+			eng_lost(e);
+			return;
+		}
+	l = link_add(&e->t, o, parent, name);
+	if (!l) {
+		eng_lost(e);
+		return;
+	}
+	l->seen = atomic_load(&e->walk_no);
+	if (o->stored && !obj_persist(e, o))
+		eng_lost(e);
+}
+void link_del_noted(struct engine *e, struct eng_link *l)
+{
+	if (l->stored && l->obj->stored && !put_link(e, l, SOP_link_del))
+		eng_lost(e);
+	link_free(&e->t, l);
+}
+void obj_drop(struct engine *e, struct eng_obj *o)
+{
+	if (o->oid == STORE_OID_ROOT)
+		return;
+	for (struct eng_vec *v = o->vecs; v; v = v->next) {
+		if (v->row == ENG_ROW_NONE)
+			continue;
+		struct eng_coll *c = coll_by_cid(e, v->cid);
+		if (!c)
+			continue;
+		pthread_mutex_lock(&c->lock);
+		coll_row_dead(c, v->row);
+		pthread_mutex_unlock(&c->lock);
+		coll_put(c);
+		bell_ring(&e->index_bell);
+	}
+	if (o->stored) {
+		struct eng_op *op = op_get(e, SOP_obj_del);
+		if (op) {
+			op->op.oid = o->oid;
+			op_submit(op);
+		} else {
+			eng_lost(e);
+		}
+	}
+	obj_free(&e->t, o);
+}
+
+/* ---- applying. [objects, write] ---- */
+static struct eng_obj *parent_of(struct engine *e, const struct obj_key *k, bool make)
+{
+	struct eng_obj *p = obj_by_key(&e->t, k);
+	if (p || !make)
+		return p;
+	/* a directory nobody has told of yet: hangs in the air until the walk finds its name */
+	p = obj_add(&e->t, 0, k, STORE_OBJ_dir);
+	eng_lost(e);
+	return p;
+}
+static void mark_changed(struct engine *e, struct eng_obj *o)
+{
+	for (struct eng_vec *v = o->vecs; v; v = v->next)
+		v->changed = !v->bind_wait;
+	o->text_changed = true;
+}
+static void bind_waiting(struct engine *e, struct eng_obj *o, const struct note_stat *st)
+{
+	for (struct eng_vec *v = o->vecs; v; v = v->next) {
+		if (!v->bind_wait)
+			continue;
+		v->bind_wait = false;
+		v->changed = false;
+		stamp_of(&v->stamp, st);
+		if (!v->busy && !vec_stamp_put(e, o, v))
+			eng_lost(e);
+		ingest_push(e, o, QF_HASH);
+	}
+}
+static void apply_create(struct engine *e, const struct note *n)
+{
+	bool dir = S_ISDIR(n->st.mode), file = S_ISREG(n->st.mode), all = e->cfg.components == ENG_all;
+	struct eng_obj *o = obj_by_key(&e->t, &n->key);
+	if (!dir && !file) {
+		/* a symlink or device took the name */
+		struct eng_obj *p = obj_by_key(&e->t, &n->parent);
+		struct eng_link *l = p ? link_find(&e->t, p, n->name) : NULL;
+		if (l)
+			link_del_noted(e, l);
+		return;
+	}
+	if (!o && file && !all)
+		return;
+	struct eng_obj *p = parent_of(e, &n->parent, o || all);
+	if (!p)
+		return;
+	if (!o)
+		o = obj_add(&e->t, 0, &n->key, dir ? STORE_OBJ_dir : STORE_OBJ_file);
+	if (!o) {
+		eng_lost(e);
+		return;
+	}
+	link_put_noted(e, o, p, n->name);
+}
+static void apply_release(struct engine *e, const struct note *n)
+{
+	if (!S_ISREG(n->st.mode) || !n->st.nlink)
+		return;
+	struct eng_obj *o = obj_by_key(&e->t, &n->key);
+	if (!o) {
+		if (e->cfg.components != ENG_all || !n->parent.len || !n->name)
+			return;
+		apply_create(e, n);
+		o = obj_by_key(&e->t, &n->key);
+		if (!o)
+			return;
+	}
+	if (n->wrote)
+		mark_changed(e, o);
+	if (n->last)
+		bind_waiting(e, o, &n->st);
+	if (n->wrote || (o->text_state == STORE_TEXT_none && e->cfg.components == ENG_all)) {
+		o->tries = 0;
+		if (o->vecs || e->cfg.components == ENG_all)
+			ingest_push(e, o, work_of(e));
+	}
+}
+static void apply_changed(struct engine *e, const struct note *n)
+{
+	struct eng_obj *o = obj_by_key(&e->t, &n->key);
+	if (!o || !S_ISREG(n->st.mode))
+		return;
+	mark_changed(e, o);
+	o->tries = 0;
+	if (o->vecs || e->cfg.components == ENG_all)
+		ingest_push(e, o, work_of(e));
+}
+static void apply_unlink(struct engine *e, const struct note *n)
+{
+	struct eng_obj *p = obj_by_key(&e->t, &n->parent), *o = obj_by_key(&e->t, &n->key);
+	struct eng_link *l = p ? link_find(&e->t, p, n->name) : NULL;
+	if (l)
+		link_del_noted(e, l);
+	if (!o)
+		return;
+	if (n->is_dir || !n->left)
+		obj_drop(e, o);
+	else if (!o->links)
+		walk_want(e); /* it has other names that nobody told of */
+}
+static void apply_rename(struct engine *e, const struct note *n)
+{
+	struct eng_obj *op = obj_by_key(&e->t, &n->parent), *o = obj_by_key(&e->t, &n->key);
+	struct eng_obj *over = obj_by_key(&e->t, &n->over);
+	bool all = e->cfg.components == ENG_all, reg = S_ISREG(n->st.mode);
+	if (over && over == o && !n->exchange)
+		return; /* two names of one file: rename(2) does nothing */
+	struct eng_link *l = op ? link_find(&e->t, op, n->name) : NULL;
+	if (l && (l->obj == o || !o))
+		link_del_noted(e, l);
+	bool fresh_dir = false;
+	bool inherit = over && !n->exchange && !n->left && (over->vecs || over->has_payload) && reg;
+	if (!o && ((reg && (all || inherit)) || n->is_dir)) {
+		struct eng_obj *known = obj_by_key(&e->t, &n->new_parent);
+		if (known || all) {
+			o = obj_add(&e->t, 0, &n->key, n->is_dir ? STORE_OBJ_dir : STORE_OBJ_file);
+			if (!o)
+				eng_lost(e);
+			fresh_dir = o && n->is_dir;
+		}
+	}
+	struct eng_obj *np = parent_of(e, &n->new_parent, o || over);
+	l = np ? link_find(&e->t, np, n->new_name) : NULL;
+	if (l && l->obj != o)
+		link_del_noted(e, l);
+	if (o && np)
+		link_put_noted(e, o, np, n->new_name);
+	if (n->exchange && over && op)
+		link_put_noted(e, over, op, n->name);
+	else if (over && over != o && !n->left) {
+		if (inherit && o && !o->vecs && !o->has_payload)
+			update_replace_queue(e, over, o);
+		else
+			obj_drop(e, over);
+	} else if (over && !n->exchange && !over->links) {
+		walk_want(e);
+	}
+	if (fresh_dir) { /* what is below it nobody has told of */
+		if (oid_ring_push(&e->walk_q, o->oid) < 0)
+			eng_lost(e);
+		else
+			walk_want(e);
+	}
+	if (o && reg && all && o->text_state == STORE_TEXT_none)
+		ingest_push(e, o, work_of(e));
+}
+static void apply_attr(struct engine *e, const struct note *n)
+{
+	struct eng_obj *o = obj_by_key(&e->t, &n->key);
+	if (!o)
+		return;
+	for (struct eng_vec *v = o->vecs; v; v = v->next) {
+		if (!stamp_same(&v->stamp, &n->before) || v->busy)
+			continue;
+		v->stamp.size = n->st.size;
+		v->stamp.mtime_ns = n->st.mtime_ns;
+		v->stamp.ctime_ns = n->st.ctime_ns;
+		if (!vec_stamp_put(e, o, v))
+			eng_lost(e);
+	}
+	if (o->text_state != STORE_TEXT_none && stamp_same(&o->text_stamp, &n->before)) {
+		o->text_stamp.size = n->st.size;
+		o->text_stamp.mtime_ns = n->st.mtime_ns;
+		o->text_stamp.ctime_ns = n->st.ctime_ns;
+		if (o->stored && !text_stamp_put(e, o))
+			eng_lost(e);
+	}
+}
+void note_apply(struct engine *e, const struct note *n)
+{
+	pthread_rwlock_wrlock(&e->objects);
+	switch (n->kind) {
+	case NOTE_release:
+		apply_release(e, n);
+		break;
+	case NOTE_changed:
+		apply_changed(e, n);
+		break;
+	case NOTE_create:
+	case NOTE_link:
+		apply_create(e, n);
+		break;
+	case NOTE_unlink:
+		atomic_fetch_add(&e->change_seq, 1);
+		apply_unlink(e, n);
+		break;
+	case NOTE_rename:
+		atomic_fetch_add(&e->change_seq, 1);
+		apply_rename(e, n);
+		break;
+	case NOTE_attr:
+		apply_attr(e, n);
+		break;
+	}
+	pthread_rwlock_unlock(&e->objects);
+}
+
+/* ---- keeping notes until there is a table to apply them to ---- */
+static void note_keep(struct engine *e, const struct note *n)
+{
+	size_t a = n->name ? strlen(n->name) + 1 : 0, b = n->new_name ? strlen(n->new_name) + 1 : 0;
+	struct note *k = e->missed_n < ENG_MISSED_MAX ? mem_alloc(MEM_engine, sizeof(*k) + a + b) : NULL;
+	if (!k) {
+		eng_lost(e);
+		return;
+	}
+	char *names = (char *)(k + 1);
+	*k = *n;
+	k->next = NULL;
+	if (a)
+		k->name = memcpy(names, n->name, a);
+	if (b)
+		k->new_name = memcpy(names + a, n->new_name, b);
+	*e->missed_tail = k;
+	e->missed_tail = &k->next;
+	e->missed_n++;
+}
+/* note_keep_replay - with e->life held, the tables filled and before the state turns ready */
+void note_keep_replay(struct engine *e)
+{
+	struct note *n = e->missed, *next;
+	for (; n; n = next) {
+		next = n->next;
+		note_apply(e, n);
+		mem_free(MEM_engine, n);
+	}
+	e->missed = NULL;
+	e->missed_tail = &e->missed;
+	e->missed_n = 0;
+}
+static void note(struct engine *e, const struct note *n)
+{
+	if (!eng_ready(e)) {
+		pthread_mutex_lock(&e->life);
+		bool keep = !eng_ready(e);
+		if (keep && !eng_stopping(e))
+			note_keep(e, n);
+		pthread_mutex_unlock(&e->life);
+		if (keep)
+			return;
+	}
+	note_apply(e, n);
+}
+static void note_file(
+        struct note *n, enum note_kind kind, const struct eng_file *f, const struct obj_key *parent, const char *name)
+{
+	memset(n, 0, sizeof(*n));
+	n->kind = kind;
+	n->key = f->key;
+	note_stat_of(&n->st, &f->st);
+	if (parent)
+		n->parent = *parent;
+	n->name = name;
+}
+
+void eng_note_open_write(struct engine *e, const struct obj_key *key)
+{
+	if (e->cfg.components == ENG_none)
+		return;
+	pthread_rwlock_wrlock(&e->objects);
+	int rc = openw_add(&e->t, key);
+	pthread_rwlock_unlock(&e->objects);
+	if (rc < 0)
+		eng_lost(e);
+}
+void eng_note_release_write(
+        struct engine *e, const struct eng_file *f, const struct obj_key *parent, const char *name, bool wrote)
+{
+	if (e->cfg.components == ENG_none)
+		return;
+	pthread_rwlock_wrlock(&e->objects);
+	uint32_t left = openw_sub(&e->t, &f->key);
+	pthread_rwlock_unlock(&e->objects);
+	struct note n;
+	note_file(&n, NOTE_release, f, parent, name);
+	n.wrote = wrote;
+	n.last = !left;
+	note(e, &n);
+}
+void eng_note_changed(struct engine *e, const struct eng_file *f)
+{
+	if (e->cfg.components == ENG_none)
+		return;
+	struct note n;
+	note_file(&n, NOTE_changed, f, NULL, NULL);
+	note(e, &n);
+}
+void eng_note_create(struct engine *e, const struct eng_file *f, const struct obj_key *parent, const char *name)
+{
+	if (e->cfg.components == ENG_none)
+		return;
+	struct note n;
+	note_file(&n, NOTE_create, f, parent, name);
+	note(e, &n);
+}
+void eng_note_link(struct engine *e, const struct eng_file *f, const struct obj_key *parent, const char *name)
+{
+	if (e->cfg.components == ENG_none)
+		return;
+	struct note n;
+	note_file(&n, NOTE_link, f, parent, name);
+	note(e, &n);
+}
+void eng_note_unlink(struct engine *e, const struct obj_key *key, const struct obj_key *parent, const char *name,
+        uint64_t nlink_left, bool dir)
+{
+	if (e->cfg.components == ENG_none)
+		return;
+	struct note n = {
+	        .kind = NOTE_unlink, .key = *key, .parent = *parent, .name = name, .left = nlink_left, .is_dir = dir};
+	note(e, &n);
+}
+void eng_note_rename(struct engine *e, const struct eng_rename *r)
+{
+	if (e->cfg.components == ENG_none)
+		return;
+	struct note n = {.kind = NOTE_rename,
+	        .key = r->moved,
+	        .over = r->over,
+	        .parent = r->old_parent,
+	        .new_parent = r->new_parent,
+	        .name = r->old_name,
+	        .new_name = r->new_name,
+	        .left = r->over_left,
+	        .exchange = r->exchange,
+	        .is_dir = r->is_dir};
+	note_stat_of(&n.st, &r->moved_st);
+	note(e, &n);
+}
+void eng_note_attr(struct engine *e, const struct obj_key *key, const struct stat *before, const struct stat *after)
+{
+	if (e->cfg.components == ENG_none)
+		return;
+	struct note n = {.kind = NOTE_attr, .key = *key};
+	note_stat_of(&n.st, after);
+	note_stat_of(&n.before, before);
+	if (stamp_same(&(struct stamp){.size = n.st.size, .mtime_ns = n.st.mtime_ns, .ctime_ns = n.st.ctime_ns},
+	            &n.before))
+		return;
+	note(e, &n);
+}
+bool eng_known(struct engine *e, const struct obj_key *key)
+{
+	if (e->cfg.components == ENG_none)
+		return false;
+	if (!eng_ready(e))
+		return true;
+	pthread_rwlock_rdlock(&e->objects);
+	const struct eng_obj *o = obj_by_key(&e->t, key);
+	bool known = o && o->kind == STORE_OBJ_file;
+	pthread_rwlock_unlock(&e->objects);
+	return known;
+}

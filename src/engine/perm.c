@@ -1,0 +1,208 @@
+/* perm.c - may this caller read that file?  The kernel itself is asked, as the caller.
+ *
+ * A root daemon takes the caller's fsuid, fsgid and supplementary groups on this one thread (the raw system calls: glibc's wrappers
+ * change all threads), walks the path from the root directory with faccessat2(AT_EACCESS), so that modes, ACLs, groups and x on
+ * every ancestor are judged by the code that will judge the open, and takes its own identity back.  setfsuid away from 0 drops exactly
+ * the capabilities that override file permissions (capabilities(7)).
+ * A daemon that is not root and serves its own user asks as itself.  One that serves others (allow_other) can't become them: modes are
+ * judged here, and a file or directory with an ACL is refused to all but its owner, since the group bits then mean something else.
+ * The caller's groups are those of its thread in /proc; when they can't be read, or belong to another uid by now, uid and gid alone
+ * decide. */
+#include <fcntl.h>
+#include <string.h>
+#include <sys/fsuid.h>
+#include <sys/syscall.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "engine/engine_priv.h"
+
+#ifndef AT_EACCESS
+#define AT_EACCESS 0x200
+#endif
+#define PROC_STATUS_MAX (1u << 20) /* 65,536 groups are the kernel's limit */
+
+/* the numbers after "Key:" of a /proc status text */
+static const char *status_key(const char *p, const char *key)
+{
+	size_t n = strlen(key);
+	while (p && strncmp(p, key, n) != 0) {
+		p = strchr(p, '\n');
+		p = p ? p + 1 : NULL;
+	}
+	return p ? p + n : NULL;
+}
+static uint32_t number(const char **p)
+{
+	uint32_t v = 0;
+	while (**p == ' ' || **p == '\t')
+		(*p)++;
+	while (**p >= '0' && **p <= '9')
+		v = v * 10 + (uint32_t)(*(*p)++ - '0');
+	return v;
+}
+static void caller_groups(struct perm_as *as, const struct eng_caller *who, struct arena *a)
+{
+	char name[40];
+	struct sbuf b;
+	sbuf_fixed(&b, name, sizeof(name));
+	sb_str(&b, "/proc/");
+	sb_i64(&b, who->pid);
+	sb_str(&b, "/status");
+	struct os *os = as->e->os;
+	int fd = os_openat(os, AT_FDCWD, sbuf_cstr(&b), O_RDONLY | O_CLOEXEC, 0);
+	if (fd < 0)
+		return;
+	size_t cap = 4096, n = 0;
+	char *t = arena_alloc(a, cap);
+	while (t) {
+		ssize_t r = os_pread(os, fd, t + n, cap - 1 - n, (off_t)n);
+		if (r <= 0)
+			break;
+		n += (size_t)r;
+		if (n < cap - 1)
+			continue;
+		char *more = cap * 4 <= PROC_STATUS_MAX ? arena_alloc(a, cap * 4) : NULL;
+		if (more)
+			memcpy(more, t, n);
+		t = more;
+		cap *= 4;
+	}
+	(void)os_close(os, fd); /* read only */
+	if (!t)
+		return;
+	t[n] = 0;
+	const char *u = status_key(t, "Uid:"), *g = status_key(t, "Gid:"), *s = status_key(t, "Groups:");
+	if (!u || !g || !s)
+		return;
+	uint32_t uid = 0, gid = 0;
+	for (unsigned i = 0; i < 4; i++) { /* real, effective, saved, file system */
+		uid = number(&u);
+		gid = number(&g);
+	}
+	if (uid != who->uid || gid != who->gid)
+		return; /* the process is another one by now */
+	uint32_t *list = arena_alloc(a, (strlen(s) / 2 + 1) * sizeof(*list));
+	if (!list)
+		return;
+	while (*s == ' ' || *s == '\t')
+		s++;
+	while (*s >= '0' && *s <= '9') {
+		list[as->group_n++] = number(&s);
+		while (*s == ' ' || *s == '\t')
+			s++;
+	}
+	as->groups = list;
+}
+int perm_begin(struct perm_as *as, struct engine *e, const struct eng_caller *who, struct arena *a)
+{
+	memset(as, 0, sizeof(*as));
+	as->e = e;
+	as->uid = who->uid;
+	as->gid = who->gid;
+	if (who->uid == e->euid)
+		return 0;
+	if (who->pid > 0)
+		caller_groups(as, who, a);
+	if (!e->root_daemon) {
+		as->manual = true;
+		return 0;
+	}
+	long rc = syscall(SYS_setgroups, (size_t)as->group_n, as->groups);
+	if (rc < 0)
+		return -errno;
+	as->on = true;
+	(void)syscall(SYS_setfsgid, as->gid); /* say the former id whatever happens: asked again below */
+	(void)syscall(SYS_setfsuid, as->uid);
+	if ((uint32_t)syscall(SYS_setfsuid, (uid_t)-1) != as->uid ||
+	        (uint32_t)syscall(SYS_setfsgid, (gid_t)-1) != as->gid) {
+		perm_end(as);
+		return -EPERM;
+	}
+	return 0;
+}
+void perm_end(struct perm_as *as)
+{
+	if (!as->on)
+		return;
+	as->on = false;
+	(void)syscall(SYS_setfsuid, as->e->euid); /* root may always go back; asserted */
+	(void)syscall(SYS_setfsgid, getegid());
+	long rc = syscall(SYS_setgroups, (size_t)as->e->own_group_n, as->e->own_groups);
+	vx_assert(rc == 0 && (uint32_t)syscall(SYS_setfsuid, (uid_t)-1) == as->e->euid);
+}
+
+/* ---- by hand ---- */
+static bool has_acl(struct perm_as *as, const char *path)
+{
+	int fd = os_openat(as->e->os, as->e->cfg.root_fd, *path ? path : ".", O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
+	if (fd < 0)
+		return true;
+	char name[40];
+	struct sbuf b;
+	sbuf_fixed(&b, name, sizeof(name));
+	sb_str(&b, "/proc/self/fd/");
+	sb_i64(&b, fd);
+	bool acl = getxattr(sbuf_cstr(&b), "system.posix_acl_access", NULL, 0) > 0;
+	(void)os_close(as->e->os, fd); /* nothing was written */
+	return acl;
+}
+static int mode_allows(struct perm_as *as, const char *path, uint32_t want)
+{
+	struct stat st;
+	int rc = os_fstatat(as->e->os, as->e->cfg.root_fd, path, &st, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH);
+	if (rc < 0)
+		return rc;
+	if (as->uid == 0)
+		return 0;
+	uint32_t bits = st.st_mode & 7;
+	if (st.st_uid == as->uid) {
+		bits = st.st_mode >> 6 & 7;
+	} else {
+		bool in = st.st_gid == as->gid;
+		for (uint32_t i = 0; i < as->group_n && !in; i++)
+			in = as->groups[i] == st.st_gid;
+		if (has_acl(as, path))
+			return -EACCES;
+		if (in)
+			bits = st.st_mode >> 3 & 7;
+	}
+	return (bits & want) == want ? 0 : -EACCES;
+}
+static int manual(struct perm_as *as, const char *path, int mode)
+{
+	/* a copy to cut: ancestors first, each needs x */
+	char *p = mem_alloc(MEM_engine, CONF_PATH_MAX + 1);
+	if (!p)
+		return -ENOMEM;
+	size_t n = strlen(path);
+	int rc = n > CONF_PATH_MAX ? -ENAMETOOLONG : *path ? mode_allows(as, "", 1) : 0;
+	for (size_t i = 0; i < n && rc >= 0; i++) {
+		if (path[i] == '/') {
+			memcpy(p, path, i);
+			p[i] = 0;
+			rc = mode_allows(as, p, 1);
+		}
+	}
+	if (rc >= 0)
+		rc = mode_allows(as, path, (uint32_t)mode);
+	mem_free(MEM_engine, p);
+	return rc;
+}
+int perm_path(struct perm_as *as, const char *path, int mode)
+{
+	if (as->manual)
+		return manual(as, path, mode);
+	int flags = AT_EACCESS | AT_SYMLINK_NOFOLLOW;
+	if (syscall(SYS_faccessat2, as->e->cfg.root_fd, *path ? path : ".", mode, flags) == 0)
+		return 0;
+	return -errno;
+}
+int perm_check(struct engine *e, const struct eng_caller *who, struct arena *a, const char *path, int mode)
+{
+	struct perm_as as;
+	VX_TRY(perm_begin(&as, e, who, a));
+	int rc = perm_path(&as, path, mode);
+	perm_end(&as);
+	return rc;
+}

@@ -1,0 +1,121 @@
+/* replace.c - rename over a file that has vectors: the incoming file, when it brings none, inherits them as stale.
+ *
+ * Editors save by writing a new file and renaming it over the old one.  To the user it is the same file; the vector is kept but says
+ * stale, since nothing tells that it fits the new content but its hash.  In memory the vectors change hands under the note's lock; the
+ * catalog follows on the update thread, which may wait for reads: the bytes are put again under the new owner, the payload is copied,
+ * then the old object goes.  Until then the old object hangs without a name, invisible to every search. */
+#include <string.h>
+
+#include "engine/engine_priv.h"
+
+void update_replace_queue(struct engine *e, struct eng_obj *over, struct eng_obj *moved)
+{
+	struct eng_job *t = mem_zalloc(MEM_engine, sizeof(*t));
+	if (!t) {
+		eng_lost(e);
+		obj_drop(e, over);
+		return;
+	}
+	t->priv.stage = STAGE_REPLACE;
+	t->priv.n[5] = over->oid;
+	t->priv.n[6] = moved->oid;
+	atomic_fetch_add(&e->pending, 1);
+	if (wq_push(&e->update_q, &t->priv.item) < 0) {
+		atomic_fetch_sub(&e->pending, 1);
+		mem_free(MEM_engine, t);
+		eng_lost(e);
+		obj_drop(e, over);
+		return;
+	}
+	for (struct eng_vec *v = over->vecs, *next; v; v = next) {
+		next = v->next;
+		struct eng_coll *c = v->busy || v->row == ENG_ROW_NONE ? NULL : coll_by_cid(e, v->cid);
+		struct eng_vec *n = c ? obj_vec_add(&e->t, moved, v->cid) : NULL;
+		if (n) {
+			n->row = v->row;
+			n->stamp = v->stamp;
+			n->stamp.size = ENG_STALE_SIZE;
+			n->busy = true;
+			pthread_mutex_lock(&c->lock);
+			c->own[n->row] = moved->oid;
+			pthread_mutex_unlock(&c->lock);
+			obj_vec_del(&e->t, over, v);
+		}
+		coll_put(c);
+	}
+	moved->has_payload = over->has_payload;
+	over->seen = UINT32_MAX; /* nameless on purpose: not the walk's */
+}
+/* submit the put of one inherited vector; false: there is none left */
+static bool next_vec(struct engine *e, uint64_t oid)
+{
+	struct eng_op *o = op_get_wait(e, SOP_vec_put);
+	bool sent = false;
+	pthread_rwlock_wrlock(&e->objects);
+	struct eng_obj *m = obj_by_oid(&e->t, oid);
+	struct eng_vec *v = m ? m->vecs : NULL;
+	while (v && !(v->busy && v->stamp.size == ENG_STALE_SIZE && !v->changed && v->row != ENG_ROW_NONE))
+		v = v->next;
+	struct eng_coll *c = v ? coll_by_cid(e, v->cid) : NULL;
+	if (v && (!c || !o || !obj_persist(e, m))) {
+		v->changed = true; /* not again */
+		v->busy = false;
+		sent = true;
+	} else if (v) {
+		pthread_mutex_lock(&c->lock);
+		o->op.cid = v->cid;
+		o->op.oid = oid;
+		o->op.old_row = v->row;
+		o->op.vec = c->rows ? rows_vec(c->rows, v->row) : NULL;
+		o->op.vec_bytes = c->rows ? rows_vec_bytes(c->rows->dim, c->rows->dtype) : 0;
+		o->op.stamp = v->stamp;
+		v->changed = true;
+		o->applied = put_visible;
+		o->c = c;
+		c->inflight++;
+		op_submit(o);
+		pthread_mutex_unlock(&c->lock);
+		o = NULL;
+		c = NULL;
+		sent = true;
+	}
+	pthread_rwlock_unlock(&e->objects);
+	coll_put(c);
+	if (o)
+		op_put(o);
+	return sent;
+}
+static void copy_payload(struct engine *e, uint64_t from, uint64_t to)
+{
+	struct arena a;
+	arena_init(&a, MEM_engine, CONF_PAYLOAD_MAX * 4);
+	struct store_read rd = {.kind = SRD_payload, .arena = &a, .oid = from};
+	struct eng_op *o = rd_sync(e, &rd) >= 0 && rd.data_n ? op_get_wait(e, SOP_payload_put) : NULL;
+	if (o) {
+		o->op.oid = to;
+		o->op.data = rd.data;
+		o->op.data_n = rd.data_n;
+		(void)op_run(o, false); /* a payload that can't be kept is the store's failure, which status shows */
+	}
+	arena_done(&a);
+}
+void replace_run(struct engine *e, struct eng_job *t)
+{
+	uint64_t over = t->priv.n[5], moved = t->priv.n[6];
+	while (next_vec(e, moved))
+		;
+	pthread_rwlock_rdlock(&e->objects);
+	const struct eng_obj *o = obj_by_oid(&e->t, over), *m = obj_by_oid(&e->t, moved);
+	bool pay = o && m && o->has_payload;
+	pthread_rwlock_unlock(&e->objects);
+	if (pay)
+		copy_payload(e, over, moved);
+	pthread_rwlock_wrlock(&e->objects);
+	struct eng_obj *gone = obj_by_oid(&e->t, over);
+	if (gone)
+		obj_drop(e, gone);
+	pthread_rwlock_unlock(&e->objects);
+	mem_free(MEM_engine, t);
+	atomic_fetch_sub(&e->pending, 1);
+	job_wait_check(e);
+}

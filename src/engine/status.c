@@ -1,0 +1,213 @@
+/* status.c - the state of everything as one JSON object, from memory and counters: callable while the store is closed, opening or
+ * broken, and on a FUSE thread. */
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/engine_priv.h"
+
+#define STATUS_MAX     (1u << 20)
+#define STATUS_VERSION 1
+
+static void key(struct sbuf *b, const char *k)
+{
+	if (b->n && b->p[b->n - 1] != '{' && b->p[b->n - 1] != '[')
+		sb_ch(b, ',');
+	sb_ch(b, '"');
+	sb_str(b, k);
+	sb_str(b, "\":");
+}
+static void num(struct sbuf *b, const char *k, uint64_t v)
+{
+	key(b, k);
+	sb_u64(b, v);
+}
+static void str(struct sbuf *b, const char *k, const char *v)
+{
+	key(b, k);
+	if (v)
+		sb_json(b, v, strlen(v));
+	else
+		sb_str(b, "null");
+}
+static void boolean(struct sbuf *b, const char *k, bool v)
+{
+	key(b, k);
+	sb_str(b, v ? "true" : "false");
+}
+static const char *state_name(int s)
+{
+	static const char *const n[] = {"off", "cold", "opening", "ready", "failed"};
+	return s >= 0 && s <= ENGS_failed ? n[s] : "?";
+}
+static void component(
+        struct engine *e, struct sbuf *b, const char *name, bool on, int state, int rc, const char *detail)
+{
+	key(b, name);
+	sb_ch(b, '{');
+	str(b, "state", on ? state_name(state) : "off");
+	if (on && state == ENGS_failed) {
+		str(b, "reason", err_text(rc));
+		str(b, "code", err_name(rc));
+		if (detail && *detail)
+			str(b, "detail", detail);
+		uint64_t now = os_mono_ns(e->os);
+		num(b, "next_retry_ms", e->retry_at_ns > now ? (e->retry_at_ns - now) / 1000000 : 0);
+		num(b, "tries", e->open_tries);
+	}
+	sb_ch(b, '}');
+}
+static void components(struct engine *e, struct sbuf *b)
+{
+	pthread_mutex_lock(&e->life);
+	int st = atomic_load(&e->state), rc = e->fail.code;
+	enum eng_components on = e->cfg.components;
+	key(b, "components");
+	sb_ch(b, '{');
+	component(e, b, "store", on >= ENG_store, st, rc, e->fail.detail);
+	component(e, b, "index", on >= ENG_search, st, rc, NULL);
+	component(e, b, "text", on >= ENG_all, st, rc, NULL);
+	key(b, "model");
+	sb_str(b, "{\"state\":\"off\",\"reason\":\"no model is set: search is by words and by vectors given\"}");
+	sb_ch(b, '}');
+	pthread_mutex_unlock(&e->life);
+	bool ready = eng_ready(e);
+	int health = ready ? store_health(e->st) : 0;
+	boolean(b, "writable", ready && !e->cfg.read_only && health >= 0);
+	if (health < 0)
+		str(b, "read_only_reason", err_text(health));
+}
+static void collections(struct engine *e, struct sbuf *b, bool owner)
+{
+	key(b, "collections");
+	sb_ch(b, '[');
+	pthread_mutex_lock(&e->coll_lock);
+	for (struct eng_coll *c = owner ? e->colls : NULL; c; c = c->next) {
+		struct eng_coll_info i;
+		coll_fill_info(c, &i);
+		if (b->p[b->n - 1] != '[')
+			sb_ch(b, ',');
+		sb_ch(b, '{');
+		str(b, "name", i.name);
+		num(b, "dim", i.dim);
+		num(b, "points", i.points);
+		num(b, "linked", i.linked);
+		num(b, "tail", i.tail);
+		num(b, "dead", i.dead);
+		str(b, "index", i.index);
+		num(b, "index_bytes", i.index_bytes);
+		sb_ch(b, '}');
+	}
+	pthread_mutex_unlock(&e->coll_lock);
+	sb_ch(b, ']');
+}
+static void memory(struct engine *e, struct sbuf *b)
+{
+	char t[128];
+	uint64_t pages[3] = {0};
+	int fd = os_openat(e->os, AT_FDCWD, "/proc/self/statm", O_RDONLY | O_CLOEXEC, 0);
+	ssize_t n = fd < 0 ? 0 : os_pread(e->os, fd, t, sizeof(t) - 1, 0);
+	if (fd >= 0)
+		(void)os_close(e->os, fd); /* read only */
+	const char *p = t;
+	t[n > 0 ? n : 0] = 0;
+	for (unsigned i = 0; i < 3 && n > 0; i++) { /* size, resident, shared */
+		int r = num_u64(p, strlen(p), &pages[i]);
+		if (r < 0)
+			break;
+		p += r;
+		while (*p == ' ')
+			p++;
+	}
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), mapped = 0;
+	struct store_stats s = {0};
+	if (eng_ready(e)) {
+		store_stats(e->st, &s);
+		mapped = s.bytes_slots;
+	}
+	key(b, "memory");
+	sb_ch(b, '{');
+	num(b, "rss", pages[1] * page);
+	num(b, "vsz", pages[0] * page);
+	num(b, "heap", mem_used_all());
+	num(b, "mapped", mapped);
+	num(b, "limit", mem_limit());
+	sb_ch(b, '}');
+}
+static void stack_of(struct thread *t, void *u)
+{
+	struct sbuf *b = u;
+	for (unsigned op = 0; op < PERF_OP_N && op < STACK_OPS_MAX; op++) {
+		uint32_t high = atomic_load_explicit(&t->op_high[op], memory_order_relaxed);
+		if (!high)
+			continue;
+		if (b->n && b->p[b->n - 1] != '[')
+			sb_ch(b, ',');
+		sb_ch(b, '{');
+		str(b, "thread", t->name);
+		str(b, "operation", perf_op_name((enum perf_op)op));
+		num(b, "bytes", high);
+		/* FUSE threads are held to the report's limit; the engine's own have stacks of their own size */
+		num(b, "limit",
+		        strncmp(t->name, "vx-", 3) != 0 || !strncmp(t->name, "vx-fuse", 7) ? CONF_STACK_CRITICAL
+		                                                                           : t->stack_bytes);
+		sb_ch(b, '}');
+	}
+}
+int status_run(struct engine *e, struct eng_job *j)
+{
+	struct sbuf b;
+	bool owner = job_owner(e, j), ready = eng_ready(e);
+	uint64_t pending = atomic_load(&e->pending);
+	if (sbuf_arena(&b, j->arena, 4096, STATUS_MAX) < 0)
+		return -VX_ERR_arena_full;
+	sb_ch(&b, '{');
+	num(&b, "schema", STATUS_VERSION);
+	num(&b, "pid", (uint64_t)getpid());
+	str(&b, "version", e->cfg.version);
+	str(&b, "dir", e->cfg.dir);
+	str(&b, "mount", e->cfg.mnt);
+	num(&b, "uptime_ms", e->start_ns ? (os_mono_ns(e->os) - e->start_ns) / 1000000 : 0);
+	components(e, &b);
+	str(&b, "transport", e->cfg.transport);
+	str(&b, "watch", "none");
+	num(&b, "generation", ready ? store_generation(e->st) : 0);
+	num(&b, "pending", owner ? pending : pending != 0);
+	boolean(&b, "walking", atomic_load(&e->walk_running) != 0);
+	boolean(&b, "complete", ready && !pending && !atomic_load(&e->walk_due) && !atomic_load(&e->walk_running));
+	num(&b, "walks", atomic_load(&e->walks_done));
+	num(&b, "events_lost", atomic_load(&e->events_lost));
+	collections(e, &b, owner);
+	key(&b, "ingest");
+	sb_ch(&b, '{');
+	num(&b, "queued", owner ? atomic_load(&e->ingest_queued) : 0);
+	num(&b, "done", owner ? atomic_load(&e->ingest_done) : 0);
+	num(&b, "failed", owner ? atomic_load(&e->ingest_failed) : 0);
+	sb_ch(&b, '}');
+	if (owner && ready) {
+		struct store_stats s;
+		store_stats(e->st, &s);
+		key(&b, "store");
+		sb_ch(&b, '{');
+		num(&b, "objects", s.objects);
+		num(&b, "vectors", s.vectors);
+		num(&b, "dead_rows", s.dead_rows);
+		num(&b, "chunks", s.chunks);
+		num(&b, "commits", s.commits);
+		num(&b, "flushes", s.flushes);
+		num(&b, "disk_bytes", s.disk_bytes);
+		num(&b, "queue", store_queue_len(e->st));
+		sb_ch(&b, '}');
+	}
+	memory(e, &b);
+	key(&b, "stack");
+	sb_ch(&b, '[');
+	thread_each(stack_of, &b);
+	sb_str(&b, "]}");
+	const char *text = sbuf_cstr(&b);
+	if (b.over)
+		return -VX_ERR_arena_full;
+	j->out_text = text;
+	j->out_text_n = (uint32_t)b.n;
+	return 0;
+}
