@@ -24,7 +24,6 @@ MAGIC, OP_SEARCH, F_EXACT = 0x31584556, 5, 4
 HDR = struct.Struct("<IHHIiII")
 # struct vexfs_search of include/vexfs_ioctl.h
 SEARCH = struct.Struct("<24s64sIIIIIIfIIIQQQIIQQ")
-RESULT = struct.Struct("<QffIIIIIIIII")
 
 
 def read_vecs(path, n, code):
@@ -58,7 +57,7 @@ class Client:
             sys.exit(f"search: {os.strerror(-status)}: {a[HDR.size:].decode(errors='replace')}")
         f = SEARCH.unpack_from(a)
         off, count, dist = f[10], f[11], f[13]
-        return [struct.unpack_from("<Q", a, off + i * 56)[0] for i in range(count)], dist, t
+        return [struct.unpack_from("<Q", a, off + i * 48)[0] for i in range(count)], dist, t
 
 
 def main():

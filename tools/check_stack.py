@@ -4,8 +4,9 @@
 usage: check_stack.py [options] BUILD|file.ci ...
 
 Finds recursion (any cycle of calls), frames of dynamic size, frames over a limit, and the deepest path from each root.  Calls through
-pointers can't be seen by the compiler: tools/indirect.txt names their targets ("caller: target target", * in a target matches); what it
-doesn't name is listed.  A frame limit for functions that a FUSE thread can reach is checked apart from that of all others, and the
+pointers can't be seen by the compiler: tools/indirect.txt names their targets, by caller ("name: target target", * matches in both) or
+by the text of the calling line ("/regex/: target target"); "-" is a call that leaves for code outside the graph.  What it doesn't name is
+listed.  A frame limit for functions that a FUSE thread can reach is checked apart from that of all others, and the
 deepest path from the FUSE handlers must stay within --fuse-path.  Frames of libc and libfuse are not in the graph; what they cost is
 measured at run time (`vexfs status --json`, stack).
 """
@@ -16,12 +17,13 @@ import re
 import sys
 
 NODE = re.compile(r'title: "([^"]+)" label: "([^"]*)"')
-EDGE = re.compile(r'sourcename: "([^"]+)" targetname: "([^"]+)"')
+EDGE = re.compile(r'sourcename: "([^"]+)" targetname: "([^"]+)"(?: label: "([^"]*)")?')
 
 
 class Graph:
     def __init__(self):
         self.size, self.dynamic, self.where, self.calls = {}, {}, {}, {}
+        self.through = {}  # caller -> [place of a call through a pointer]
 
     def read(self, path):
         for line in open(path, errors="replace"):
@@ -37,31 +39,61 @@ class Graph:
                     self.where[m[1]] = parts[1] if len(parts) > 1 else "?"
             elif line.startswith("edge:"):
                 m = EDGE.search(line)
-                if m:
+                if m and m[2] == "__indirect_call":
+                    self.through.setdefault(m[1], []).append(str(pathlib.Path(path).parent) + "|" + (m[3] or ""))
+                elif m:
                     self.calls.setdefault(m[1], set()).add(m[2])
 
     def by_name(self, pattern):
         return [t for t in self.size if fnmatch.fnmatchcase(short(t), pattern)]
 
-    def resolve_indirect(self, table):
-        """Returns complaints about names the table has and the graph does not."""
-        stale = []
+    def source_line(self, place, build):
+        """The text of the line a label like "../src/a.c:12:3" points at, joined with the next: a call may be broken."""
+        name, line = place.split("|")[1].rsplit(":", 2)[:2]
+        f = pathlib.Path(build, name)
+        if f not in self.lines:
+            try:
+                self.lines[f] = f.read_text(errors="replace").splitlines()
+            except OSError:
+                self.lines[f] = []
+        return " ".join(x.strip() for x in self.lines[f][int(line) - 1:int(line) + 1])
+
+    def resolve_indirect(self, table, build):
+        """Fills in the calls that the table knows; returns complaints about names it has and the graph does not."""
+        stale, by_caller, by_line, self.lines = [], [], [], {}
         for n, line in enumerate(open(table), 1):
-            caller, _, targets = line.split("#", 1)[0].partition(":")
-            if not caller.strip():
+            line = line.split("#", 1)[0].strip()
+            if not line:
                 continue
-            froms = self.by_name(caller.strip())
+            left, right = line.rsplit(":", 1)
             tos = set()
-            for t in targets.split():
+            for t in right.split():
                 got = self.by_name(t)
                 if not got and t != "-":
                     stale.append(f"{table}:{n}: no function {t}")
                 tos |= set(got)
-            if not froms:
-                stale.append(f"{table}:{n}: no function {caller.strip()}")
-            for f in froms:
-                self.calls.setdefault(f, set()).discard("__indirect_call")
-                self.calls[f] |= tos
+            if left.startswith("/"):
+                by_line.append((re.compile(left.strip()[1:-1]), tos))
+            else:
+                by_caller.append((left.strip(), tos))
+        for caller, places in list(self.through.items()):
+            named = [t for pat, t in by_caller if fnmatch.fnmatchcase(short(caller), pat)]
+            if named:
+                self.calls.setdefault(caller, set()).update(*named)
+                del self.through[caller]
+                continue
+            left = []
+            for place in places:
+                text = self.source_line(place, build)
+                hit = [t for rx, t in by_line if rx.search(text)]
+                if hit:
+                    self.calls.setdefault(caller, set()).update(*hit)
+                else:
+                    left.append(place)
+            if left:
+                self.through[caller] = left
+            else:
+                del self.through[caller]
         return stale
 
     def components(self):
@@ -140,7 +172,8 @@ def main():
     if not g.size:
         print("stack: no call graph; configure with -Dcallgraph=true and gcc")
         return 1
-    bad = g.resolve_indirect(a.indirect) if a.indirect else []
+    build = next((p for p in a.ci if pathlib.Path(p).is_dir()), ".")
+    bad = g.resolve_indirect(a.indirect, build) if a.indirect else []
 
     depth, nxt = {}, {}
     for comp in g.components():
@@ -179,9 +212,9 @@ def main():
             bad.append(f"FUSE PATH {depth[max(roots, key=depth.get)]} > {a.fuse_path}: {path_of(max(roots, key=depth.get))}")
         if not roots:
             bad.append("no function matches --fuse-root")
-    left = sorted(short(s) for s, t in g.calls.items() if "__indirect_call" in t)
+    left = sorted(f"{short(c)} {pathlib.Path(x.split('|')[1].rsplit(':', 1)[0]).name}" for c, xs in g.through.items() for x in xs)
     if left:
-        print(f"calls through pointers not in {a.indirect or 'a table'}:", " ".join(left))
+        print(f"{len(left)} calls through pointers are not in {a.indirect or 'a table'}:", ", ".join(left))
         if a.strict_indirect:
             bad.append(f"{len(left)} callers through pointers are not in the table")
     for line in bad:
