@@ -153,7 +153,8 @@ enum store_read_kind {
 	SRD_fts,     /* text, limit -> hits by rank */
 	SRD_payload, /* oid, or cid + free_id -> data (JSON), data_n */
 	SRD_chunk,   /* oid, ord -> hits[0] with its text as snippet */
-	SRD_free_ids /* cid: is there a row of free_id -> ret_row (UINT32_MAX: none) */
+	SRD_free_ids, /* cid: is there a row of free_id -> ret_row (UINT32_MAX: none) */
+	SRD_filter    /* filter; cid and limit (rows looked at) -> bits, id_n set; cid 0: of files with text -> ids[id_n], ascending */
 };
 struct store_fts_hit {
 	uint64_t oid;
@@ -173,8 +174,11 @@ struct store_read {
 	uint64_t oid, free_id;
 	uint32_t cid, ord;
 	bool is_free_point;
+	const struct flt *filter; /* base/filter.h */
 	const _Atomic int *cancel;
 	/* out */
+	uint64_t *bits, *ids;
+	uint32_t id_n;
 	struct store_fts_hit *hits;
 	uint32_t hit_n;
 	const char *data;

@@ -166,3 +166,4 @@ int store_path(int dirfd, const char *name, char *ret, size_t cap); /* a path SQ
 /* fts_match - a user's words as an FTS5 expression: each quoted, joined by OR. -VX_ERR_query_syntax: no word */
 int fts_match(struct arena *a, const char *text, uint32_t n, const char **ret);
 int fts_search(struct catalog *c, struct store_read *rd);
+int filter_search(struct catalog *c, struct store_read *rd); /* filter_sql.c */
