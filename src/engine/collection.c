@@ -292,6 +292,14 @@ void coll_id_del(struct eng_coll *c, uint64_t id)
 	}
 }
 
+/* the store's view of the rows changes when a dimension is bound; one without a dimension is none */
+void rows_refresh(struct engine *e, struct eng_coll *c)
+{
+	c->rows = store_rows(e->st, c->info.cid);
+	if (c->rows && !c->rows->dim)
+		c->rows = NULL;
+}
+
 /* ---- readers ---- */
 void coll_enter(struct eng_coll *c, struct coll_view *v)
 {

@@ -187,6 +187,7 @@ int coll_id_set(struct eng_coll *c, uint64_t id, uint32_t row);
 void coll_id_del(struct eng_coll *c, uint64_t id);
 int coll_tail_push(struct eng_coll *c, uint32_t row);
 void coll_bury(struct eng_coll *c, void *p, struct index *ix);
+void rows_refresh(struct engine *e, struct eng_coll *c);
 /* what one search sees */
 struct coll_view {
 	struct eng_coll *c;

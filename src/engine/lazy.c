@@ -198,7 +198,7 @@ static void load_damaged(void *u, const char *table, uint64_t rowid)
 }
 static void open_graph(struct engine *e, struct eng_coll *c)
 {
-	c->rows = store_rows(e->st, c->info.cid);
+	rows_refresh(e, c);
 	if (!c->rows || !c->graph_name)
 		return;
 	struct index_cfg ic = {.M = c->info.M, .ef_construction = c->info.ef_construction, .threads = 8};

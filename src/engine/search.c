@@ -39,6 +39,10 @@ struct search {
 	uint32_t f_n, f_cap;
 	struct seen_slot *seen;
 	uint32_t seen_n, seen_cap;
+	/* what the filter lets pass: rows of the collection, or objects with text */
+	struct row_bits pass;
+	const uint64_t *pass_oid;
+	uint32_t pass_n;
 };
 
 static uint32_t seen_at(const struct search *s, uint64_t owner, uint32_t sub)
@@ -234,12 +238,52 @@ static int take_row(struct search *s, struct coll_view *v, const struct index_hi
 	}
 	return rc;
 }
+/* filter_read - let the catalog say what passes. Readers see what is committed, so what was acknowledged before is committed first.
+ * @cid 0: objects with text */
+static int filter_read(struct search *s, uint32_t cid, uint32_t rows_n)
+{
+	struct eng_job *j = s->j;
+	if (!j->filter)
+		return 0;
+	if (store_queue_len(s->e->st)) {
+		struct eng_op *o = op_get_wait(s->e, SOP_barrier);
+		if (!o)
+			return -VX_ERR_queue_full;
+		VX_TRY(op_run(o, true));
+	}
+	struct store_read rd = {.kind = SRD_filter,
+	        .arena = j->arena,
+	        .filter = j->filter,
+	        .cid = cid,
+	        .limit = rows_n,
+	        .cancel = &j->cancel};
+	VX_TRY(rd_sync(s->e, &rd));
+	s->pass_n = rd.id_n;
+	if (cid)
+		s->pass = (struct row_bits){.w = (_Atomic uint64_t *)rd.bits, .n = rows_n};
+	else
+		s->pass_oid = rd.ids;
+	return 0;
+}
+static bool filter_passes(const struct search *s, uint64_t oid)
+{
+	uint32_t lo = 0, hi = s->pass_n;
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+		if (s->pass_oid[mid] < oid)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo < s->pass_n && s->pass_oid[lo] == oid;
+}
 static int knn(struct search *s, struct coll_view *v, const void *q, uint32_t want, struct index_hit *hits)
 {
 	struct index_query iq = {.q = q,
 	        .k = want,
 	        .ef = s->ef,
 	        .live = &v->live,
+	        .filter = s->j->filter ? &s->pass : NULL,
 	        .extra = v->tail,
 	        .extra_n = v->tail_n,
 	        .cancel = &s->j->cancel};
@@ -331,6 +375,8 @@ static int vec_leg(struct search *s, struct eng_coll *c, const void *vec, uint32
 	if (v.rows) {
 		rc = query_check(s, c, v.rows, vec, bytes);
 		if (rc >= 0)
+			rc = filter_read(s, c->info.cid, v.rows_n);
+		if (rc >= 0)
 			rc = vec_rounds(s, &v, vec, k);
 		if (atomic_load_explicit(&v.rows->bad_segs, memory_order_acquire))
 			s->j->priv.n[2] = 1;
@@ -350,6 +396,8 @@ static int take_chunk(struct search *s, const struct store_fts_hit *hit)
 	int rc = seen_add(s, hit->oid, s->j->group_chunk ? hit->ord + 16 : 1);
 	if (rc <= 0)
 		return rc;
+	if (s->j->filter && !filter_passes(s, hit->oid))
+		return 0;
 	if ((s->exclude && hit->oid == s->exclude_oid) || !judge_file(&s->g, hit->oid, &st, &ino))
 		return 0;
 	pthread_rwlock_rdlock(&e->objects);
@@ -390,6 +438,7 @@ static int text_leg(struct search *s, const char *text, uint32_t n, uint32_t k)
 	uint32_t base = s->f_n, offset = 0, limit = k * 4 > SEARCH_FIRST_TEXT ? k * 4 : SEARCH_FIRST_TEXT;
 	if (n > CONF_QUERY_TEXT_MAX)
 		return -VX_ERR_query_too_long;
+	VX_TRY(filter_read(s, 0, 0));
 	for (;;) {
 		if (limit > SEARCH_PAGE_MAX)
 			limit = SEARCH_PAGE_MAX;
@@ -698,7 +747,7 @@ int search_run(struct engine *e, struct eng_job *j)
 }
 bool search_cheap(struct engine *e, struct eng_job *j)
 {
-	if (j->text || j->like || j->with_payload || j->k > 100)
+	if (j->text || j->like || j->with_payload || j->filter || j->k > 100)
 		return false;
 	struct eng_coll *c = coll_get(e, j->coll ? j->coll : "default");
 	if (!c)

@@ -83,8 +83,7 @@ static int put_file_visible(struct eng_op *o, int rc)
 		}
 		return rc;
 	}
-	if (!c->rows)
-		c->rows = store_rows(e->st, o->op.cid);
+	rows_refresh(e, c);
 	if (!v) /* the file went while its vector was on the way; the store kills the row with it */
 		return coll_dead_push(c, o->op.ret_row, false);
 	rc = coll_row_live(c, o->op.ret_row, false, obj->oid, true);
@@ -114,8 +113,7 @@ static int put_free_visible(struct eng_op *o, int rc)
 			(void)coll_id_set(c, o->op.free_id, old); /* the id has its slot already: nothing can fail */
 		return rc;
 	}
-	if (!c->rows)
-		c->rows = store_rows(o->e->st, o->op.cid);
+	rows_refresh(o->e, c);
 	rc = coll_row_live(c, o->op.ret_row, true, o->op.free_id, true);
 	if (old != ENG_ROW_NONE)
 		coll_row_dead(c, old);
@@ -557,7 +555,7 @@ static int create_visible(struct eng_op *o, int rc)
 		return rc;
 	pthread_mutex_lock(&c->lock);
 	c->info.cid = o->op.ret_cid;
-	c->rows = store_rows(e->st, c->info.cid);
+	rows_refresh(e, c);
 	pthread_mutex_unlock(&c->lock);
 	pthread_mutex_lock(&e->coll_lock);
 	c->next = e->colls;
