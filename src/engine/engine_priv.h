@@ -74,7 +74,9 @@ struct eng_obj {
 	uint32_t seen;
 	uint8_t kind, text_state, tries;
 	uint8_t qf; /* what ingest is to do */
-	bool has_payload, stored, text_changed;
+	bool has_payload, stored;
+	uint32_t change_n; /* contents written through the mount, counted */
+	uint32_t text_seen; /* change_n when the text that is searched was read */
 	bool nlink_asked; /* a walk was asked for because it has more names than we know */
 };
 struct eng_openw { /* writable handles of a key, known to the catalog or not */
@@ -219,6 +221,7 @@ struct eng_op {
 	struct eng_coll *c; /* a reference, dropped with the op */
 	int (*applied)(struct eng_op *o, int rc); /* on the store thread; what it returns is what the job hears */
 	struct store_coll coll_mem;
+	uint32_t tag;
 };
 struct eng_op *op_get(struct engine *e, enum store_op_kind kind); /* NULL: all are out */
 struct eng_op *op_get_wait(struct engine *e, enum store_op_kind kind); /* threads that may wait; NULL: no memory */
@@ -360,6 +363,10 @@ static inline bool stamp_same(const struct stamp *s, const struct note_stat *st)
 static inline bool stamp_same_data(const struct stamp *s, const struct note_stat *st)
 {
 	return s->size == st->size && s->mtime_ns == st->mtime_ns;
+}
+static inline bool text_changed(const struct eng_obj *o)
+{
+	return o->change_n != o->text_seen;
 }
 enum eng_state vec_state(const struct eng_vec *v, const struct note_stat *st);
 enum eng_state text_state(const struct eng_obj *o, const struct note_stat *st);

@@ -44,6 +44,7 @@ struct work {
 	struct obj_key key;
 	uint8_t what;
 	bool has_vecs;
+	uint32_t change_n; /* of the object when it was taken: what is found out is of that content or a later one */
 	int path_rc;
 	char name[CONF_NAME_MAX + 1];
 };
@@ -215,15 +216,21 @@ static void hash_decides(struct engine *e, struct eng_obj *o, const struct note_
 			eng_lost(e);
 	}
 }
-static int text_committed(struct eng_op *o, int rc)
-{
-	(void)o;
-	return rc;
-}
+/* only now do the readers find the new chunks and no old ones: only now may the table call them fresh */
 static void done_durable(struct store_op *op, int rc)
 {
 	struct eng_op *o = (struct eng_op *)op;
 	struct engine *e = o->e;
+	if (rc >= 0) {
+		pthread_rwlock_wrlock(&e->objects);
+		struct eng_obj *obj = obj_by_oid(&e->t, op->oid);
+		if (obj) {
+			obj->text_stamp = op->stamp;
+			obj->text_state = op->text_state;
+			obj->text_seen = o->tag;
+		}
+		pthread_rwlock_unlock(&e->objects);
+	}
 	if (rc < 0) {
 		atomic_fetch_add(&e->ingest_failed, 1);
 		perf_add(PERFC_ingest_failed, 1);
@@ -248,19 +255,16 @@ static int text_done(struct ingest *g, const struct work *w, const struct readin
 	if (!o || !obj_persist(e, o))
 		rc = o ? -VX_ERR_queue_full : -ENOENT;
 	if (!rc) {
-		stamp_of(&o->text_stamp, st);
+		stamp_of(&op->op.stamp, st);
 		if (hash) {
-			memcpy(o->text_stamp.hash, hash, 16);
-			o->text_stamp.hashed = 1;
+			memcpy(op->op.stamp.hash, hash, 16);
+			op->op.stamp.hashed = 1;
 		}
-		o->text_state = r->state;
-		o->text_changed = false;
+		op->tag = w->change_n;
 		op->op.oid = o->oid;
 		op->op.text_ver = g->ver;
-		op->op.stamp = o->text_stamp;
 		op->op.text_state = r->state;
 		op->op.error = r->error;
-		op->applied = text_committed;
 		op->op.visible = NULL;
 		op->op.durable = done_durable;
 		store_submit(e->st, &op->op);
@@ -286,6 +290,7 @@ static bool take(struct ingest *g, struct work *w)
 		w->key = o->key;
 		w->what = o->qf & (QF_TEXT | QF_HASH);
 		w->has_vecs = o->vecs != NULL;
+		w->change_n = o->change_n;
 		o->qf = 0;
 		w->path_rc = obj_path(o, g->path, CONF_PATH_MAX + 1);
 		w->name[0] = 0;
@@ -376,7 +381,7 @@ static int read_object(struct ingest *g, const struct work *w)
 		if (rc >= 0 && hashed) {
 			pthread_rwlock_wrlock(&e->objects);
 			struct eng_obj *o = obj_by_oid(&e->t, w->oid);
-			if (o)
+			if (o && o->change_n == w->change_n)
 				hash_decides(e, o, &a, hash);
 			pthread_rwlock_unlock(&e->objects);
 			if ((int64_t)os_real_ns(e->os) - a.mtime_ns < ENG_RACY_NS)

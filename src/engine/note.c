@@ -39,7 +39,7 @@ enum eng_state text_state(const struct eng_obj *o, const struct note_stat *st)
 		return ENG_STATE_none;
 	if (o->text_state == STORE_TEXT_error)
 		return ENG_STATE_error;
-	if (o->text_changed || !stamp_same_data(&o->text_stamp, st))
+	if (text_changed(o) || !stamp_same_data(&o->text_stamp, st))
 		return ENG_STATE_stale;
 	return o->text_stamp.ctime_ns == st->ctime_ns ? ENG_STATE_fresh : ENG_STATE_pending;
 }
@@ -237,7 +237,7 @@ static void mark_changed(struct engine *e, struct eng_obj *o)
 {
 	for (struct eng_vec *v = o->vecs; v; v = v->next)
 		v->changed = !v->bind_wait;
-	o->text_changed = true;
+	o->change_n++;
 }
 static void bind_waiting(struct engine *e, struct eng_obj *o, const struct note_stat *st)
 {

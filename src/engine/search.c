@@ -403,7 +403,7 @@ static int take_chunk(struct search *s, const struct store_fts_hit *hit)
 	pthread_rwlock_rdlock(&e->objects);
 	const struct eng_obj *o = obj_by_oid(&e->t, hit->oid);
 	enum eng_state state = o ? text_state(o, &st) : ENG_STATE_none;
-	bool again = o && (state == ENG_STATE_pending || (state == ENG_STATE_stale && !o->text_changed)) &&
+	bool again = o && (state == ENG_STATE_pending || (state == ENG_STATE_stale && !text_changed(o))) &&
 	             !(o->qf & QF_QUEUED);
 	pthread_rwlock_unlock(&e->objects);
 	if (again && e->cfg.components == ENG_all)

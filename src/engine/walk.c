@@ -51,7 +51,7 @@ static void compare(struct engine *e, struct eng_obj *o, const struct note_stat 
 			what |= QF_HASH;
 	}
 	if (e->cfg.components == ENG_all &&
-	        (o->text_state == STORE_TEXT_none || !stamp_same(&o->text_stamp, st) || o->text_changed))
+	        (o->text_state == STORE_TEXT_none || !stamp_same(&o->text_stamp, st) || text_changed(o)))
 		what |= QF_TEXT | QF_HASH;
 	if (what)
 		ingest_push(e, o, what);

@@ -1,0 +1,136 @@
+/* test_eng_text.c - lexical search: ingest on close, by the walk, after edits; like; hybrid; scope; chunks. */
+#include "engtest.h"
+
+static void words(struct et *t)
+{
+	et_mkdir(t, "docs");
+	et_write(t, "docs/apple.md", "# Apples\n\nThe orchard grows crisp apples in autumn.\n");
+	et_write(t, "docs/pear.md", "# Pears\n\nPears ripen slowly near the old orchard wall.\n");
+	et_write(t, "notes.txt", "quarterly budget approved by the zebra committee\n");
+	int fd = openat(t->root, "bin", O_WRONLY | O_CREAT, 0644);
+	char z[64] = {0, 1, 2, 3, 'o', 'r', 'c', 'h', 'a', 'r', 'd'};
+	if (write(fd, z, sizeof(z)) != (ssize_t)sizeof(z))
+		T_OK(0, "write");
+	close(fd);
+	T_EQ(et_wait(t, false, false), 0, "wait");
+	T_EQ(et_text(t, "zebra", 5), 0, "search");
+	T_STR(et_paths(t), "notes.txt", "by its only word");
+	T_OK(t->j.res_n && t->j.res[0].snippet && strstr(t->j.res[0].snippet, "zebra"), "with a snippet");
+	T_OK(t->j.res_n && t->j.res[0].has_locator && t->j.res[0].line0 == 1, "and a place");
+	T_EQ(t->j.res_n ? t->j.res[0].state : 99, ENG_STATE_fresh, "fresh");
+	T_EQ(et_text(t, "orchard", 5), 0, "search");
+	T_EQ(t->j.res_n, 2, "two files of words, the binary not");
+	struct eng_job *j = et_job(t, EV_search);
+	j->text = "orchard zebra";
+	j->text_n = 13;
+	j->scope = "docs";
+	T_EQ(eng_run(t->e, j), 0, "search in scope");
+	T_EQ(j->res_n, 2, "only below the scope");
+	T_EQ(et_text(t, "...", 5), -VX_ERR_query_syntax, "no word");
+	T_EQ(et_text(t, "unheardof", 5), 0, "no match");
+	T_EQ(t->j.res_n, 0, "is no result");
+}
+static void edits(struct et *t)
+{
+	et_write(t, "notes.txt", "about giraffes now\n");
+	et_text(t, "zebra", 5);
+	T_STR(et_paths(t), "", "old words find nothing at once after the edit");
+	et_wait(t, false, false);
+	et_text(t, "giraffes", 5);
+	T_STR(et_paths(t), "notes.txt", "new words after wait");
+	et_rename(t, "notes.txt", "docs/n.txt");
+	et_text(t, "giraffes", 5);
+	T_STR(et_paths(t), "docs/n.txt", "renamed");
+	et_unlink(t, "docs/n.txt");
+	et_text(t, "giraffes", 5);
+	T_STR(et_paths(t), "", "unlinked");
+	/* behind the mount: found by a rescan */
+	et_write_flags(t, "behind.txt", "platypus facts\n", false, O_TRUNC);
+	et_wait(t, false, true);
+	et_text(t, "platypus", 5);
+	T_STR(et_paths(t), "behind.txt", "made behind the mount");
+	/* an editor's save */
+	et_write(t, "behind.tmp", "echidna facts\n");
+	et_rename(t, "behind.tmp", "behind.txt");
+	et_wait(t, false, false);
+	et_text(t, "echidna", 5);
+	T_STR(et_paths(t), "behind.txt", "saved by rename");
+	et_text(t, "platypus", 5);
+	T_STR(et_paths(t), "", "the old content is gone");
+}
+static void near(struct et *t)
+{
+	et_write(t, "docs/apple2.md", "Crisp apples again: the orchard and its apples.\n");
+	et_wait(t, false, false);
+	struct eng_job *j = et_job(t, EV_search);
+	j->like = "docs/apple.md";
+	j->k = 1;
+	T_EQ(eng_run(t->e, j), 0, "like by words");
+	T_STR(et_paths(t), "docs/apple2.md", "the nearest, not itself");
+	float a[2] = {1, 0}, b[2] = {0.9f, 0.1f}, c[2] = {0, 1};
+	et_put(t, "docs/apple.md", a, 2);
+	et_put(t, "docs/pear.md", b, 2);
+	et_put(t, "behind.txt", c, 2);
+	j = et_job(t, EV_search);
+	j->like = "docs/apple.md";
+	j->k = 1;
+	T_EQ(eng_run(t->e, j), 0, "like by vector");
+	T_STR(et_paths(t), "docs/pear.md", "the nearest vector");
+	j = et_job(t, EV_search);
+	j->vec = a;
+	j->vec_bytes = 8;
+	j->text = "ripen slowly";
+	j->text_n = 12;
+	j->mode = ENG_MODE_hybrid;
+	T_EQ(eng_run(t->e, j), 0, "hybrid");
+	T_STR(j->res_n ? j->res[0].path : "", "docs/pear.md", "second by vector, first by words: first of both");
+	T_OK(j->res_n && j->res[0].score <= 1.0f && j->res[0].score > 0.9f, "fused score %.3f in [0, 1]",
+	        (double)j->res[0].score);
+	bool dup = false;
+	for (uint32_t i = 0; i < j->res_n; i++)
+		for (uint32_t k = 0; k < i; k++)
+			dup |= !strcmp(j->res[i].path, j->res[k].path);
+	T_OK(!dup, "each file once");
+}
+static void status(struct et *t)
+{
+	et_wait(t, false, false);
+	struct eng_job *j = et_job(t, EV_status);
+	T_EQ(eng_run(t->e, j), 0, "status");
+	T_OK(strstr(j->out_text, "\"state\":\"ready\"") && strstr(j->out_text, "\"complete\":true"), "%.120s",
+	        j->out_text);
+	j = et_job(t, EV_verify);
+	T_EQ(eng_run(t->e, j), 0, "verify");
+	T_OK(strstr(j->out_text, "\"findings\":0"), "%s", j->out_text);
+	j = et_job(t, EV_verify);
+	j->who.uid = 12345;
+	T_EQ(eng_run(t->e, j), getuid() == 12345 ? 0 : -VX_ERR_not_owner, "verify is the owner's");
+	j = et_job(t, EV_locate);
+	j->key = et_key(t, "docs/pear.md");
+	T_EQ(eng_run(t->e, j), 0, "locate");
+	T_STR(j->out_text, "docs/pear.md", "by key");
+}
+static void again(struct et *t)
+{
+	et_close(t);
+	et_open(t);
+	et_wait(t, false, false);
+	et_text(t, "echidna", 5);
+	T_STR(et_paths(t), "behind.txt", "after reopening");
+	struct eng_job *j = et_job(t, EV_status);
+	eng_run(t->e, j);
+	T_OK(strstr(j->out_text, "\"ingest\":{\"queued\":0,"), "nothing is read again when nothing changed: %s",
+	        strstr(j->out_text, "\"ingest\""));
+}
+int main(void)
+{
+	struct et t;
+	et_new(&t, ENG_all);
+	words(&t);
+	edits(&t);
+	near(&t);
+	status(&t);
+	again(&t);
+	et_done(&t);
+	return tap_done();
+}
