@@ -22,6 +22,7 @@ struct vq {
 	const struct verb *verb; /* what was asked; NULL until parsed */
 	uint32_t uapi_op;    /* binary: the verb's number, 0 for JSON */
 	uint64_t t0_ns;      /* when it was submitted */
+	bool search_next;    /* a search with "wait": it waits now */
 	char small[1536];     /* an error answer when the arena has no room for one */
 	struct wq_item item; /* for the front's own lists */
 };

@@ -73,9 +73,23 @@ static void account(struct vq *q)
 		        q->j.vec_bytes + q->j.ret_vec_bytes);
 }
 
+/* "wait" of a search is a barrier before it: everything known by now is searchable when it runs. True: on its way again */
+static bool goes_on(struct vq *q)
+{
+	struct eng_job *j = &q->j;
+	if (!q->search_next || j->rc < 0)
+		return false;
+	q->search_next = false;
+	j->verb = EV_search;
+	j->inline_ok = false;
+	return eng_submit(q->e, j) == ENG_PARKED;
+}
+
 static void parked_done(struct eng_job *j)
 {
 	struct vq *q = j->u;
+	if (goes_on(q))
+		return;
 	account(q);
 	q->on_done(q);
 }
@@ -102,8 +116,11 @@ int vq_submit(struct vq *q)
 	}
 	q->j.done = parked_done;
 	q->j.u = q;
+	q->search_next = q->j.verb == EV_search && q->j.wait;
+	if (q->search_next)
+		q->j.verb = EV_wait;
 	rc = eng_submit(q->e, &q->j);
-	if (rc == ENG_PARKED) {
+	if (rc == ENG_PARKED || goes_on(q)) {
 		perf_add(PERFC_parked, 1);
 		return ENG_PARKED; /* q may be gone already */
 	}
