@@ -334,18 +334,16 @@ static int op_coll_dim(struct store *st, struct store_op *op)
 	GRP(live);
 	if (live)
 		return -VX_ERR_bad_value; /* rows still live: nothing to unbind */
-	if (c->born || c->newly_bound) { /* bound in this very group */
-		GRP(cat_vec_del_coll(&st->cat, c->c.cid));
-		GRP(cat_coll_put(&st->cat, &k));
-		c->newly_bound = false;
-		coll_unbind_memory(st, c);
-		return 0;
-	}
 	uint64_t dead, none;
 	GRP(cat_vec_count(&st->cat, c->c.cid, &none, &dead));
 	GRP(cat_vec_del_coll(&st->cat, c->c.cid));
 	GRP(cat_coll_put(&st->cat, &k));
 	st->state.dead_rows -= dead < st->state.dead_rows ? dead : st->state.dead_rows;
+	if (c->born || c->newly_bound) { /* bound in this very group: nobody but it has seen its files */
+		c->newly_bound = false;
+		coll_unbind_memory(st, c);
+		return 0;
+	}
 	c->unbinding = true;
 	return 0;
 }

@@ -397,9 +397,7 @@ static int vf_state(struct verify *v)
 	VX_TRY(one_u64(v, "SELECT count(*) FROM vec WHERE dead=0", &want.vectors));
 	VX_TRY(one_u64(v, "SELECT count(*) FROM vec WHERE dead<>0", &want.dead_rows));
 	VX_TRY(one_u64(v, "SELECT count(*) FROM chunk", &want.chunks));
-	VX_TRY(one_u64(v,
-	        "SELECT max(coalesce((SELECT max(gen) FROM vec),0),coalesce((SELECT max(gen) FROM graphgen),0))",
-	        &gen));
+	VX_TRY(one_u64(v, "SELECT coalesce(max(gen),0) FROM vec", &gen));
 	VX_TRY(one_u64(v, "SELECT coalesce(max(cid),0) FROM coll", &cid));
 	if (want.generation < gen)
 		want.generation = gen;

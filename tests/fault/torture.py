@@ -1,0 +1,584 @@
+#!/usr/bin/env python3
+"""The store under faults: power cuts at every write, kill -9, errors and kills at system calls, a full disk, rot.
+
+usage: torture.py [--small] [--only PART,...] [--client BIN] [--seed N] [--cuts N] [--kills N] [--flips N] [--mutants] [--fs ext4,xfs]
+
+Parts: cuts kills syscalls errors nospace flips mutants.  --small is what each CI run does (under three minutes on two cores).
+Cuts need root, /dev/fuse, loop devices and qemu-storage-daemon; a part that cannot run here says so and counts as skipped.
+
+Power cuts: the file system of a script's run lies on a loop device over qemu's blklogwrites driver, which records every block write
+and flush in the format of dm-log-writes.  The client notes the log's length at each acknowledgement.  Replay builds the device as
+it may be after a cut at entry N: everything up to the last flush, and of the writes after it all, none, or a random part (large
+writes torn at sectors).  Each is mounted, the store opened and compared with what the script must have left (fault_client.c).
+"""
+import argparse
+import ctypes
+import os
+import random
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+MB = 1 << 20
+LIBC = ctypes.CDLL(None, use_errno=True)
+MNT_DETACH = 2
+
+
+class Skip(Exception):
+    pass
+
+
+class Tap:
+    """A line a part; the last line is the plan."""
+    n = bad = 0
+
+    @classmethod
+    def line(cls, good, text):
+        cls.n += 1
+        cls.bad += not good
+        print(f"{'ok' if good else 'not ok'} {cls.n} - {text}", flush=True)
+
+    @classmethod
+    def skip(cls, text):
+        cls.n += 1
+        print(f"ok {cls.n} # SKIP {text}", flush=True)
+
+
+class Room:
+    """A directory in memory with everything that must be taken down again, whatever happens."""
+
+    def __init__(self):
+        base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+        self.dir = tempfile.mkdtemp(prefix="vexfs-torture.", dir=base)
+        self.undo = []
+
+    def path(self, name):
+        return os.path.join(self.dir, name)
+
+    def close(self):
+        while self.undo:
+            try:
+                self.undo.pop()()
+            except Exception as e:  # the rest must go as well
+                print(f"# taking down: {e}", flush=True)
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+def mount(dev, at, fs, opts=""):
+    if LIBC.mount(dev.encode(), at.encode(), fs.encode(), 0, opts.encode()):
+        raise OSError(ctypes.get_errno(), f"mount {dev} {fs}: {os.strerror(ctypes.get_errno())}")
+
+
+def umount(at):
+    for _ in range(200):
+        if LIBC.umount2(at.encode(), 0) == 0:
+            return
+        time.sleep(0.01)
+    LIBC.umount2(at.encode(), MNT_DETACH)
+
+
+class Server:
+    """One fault_client that checks stores as it is told: no process start for each of many thousand checks."""
+
+    def __init__(self, client):
+        self.client = client
+        self.start()
+
+    def start(self):
+        self.p = subprocess.Popen([self.client, "serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+
+    def ask(self, *words):
+        try:
+            self.p.stdin.write(" ".join(str(w) for w in words) + "\n")
+            self.p.stdin.flush()
+            line = self.p.stdout.readline().rstrip("\n")
+        except BrokenPipeError:
+            line = ""
+        if line:
+            return line
+        status = self.p.wait()
+        self.start()
+        return f"bad crash: the checker ended with status {status}"
+
+    def close(self):
+        self.p.stdin.close()
+        self.p.wait()
+
+
+def run(argv, **kw):
+    r = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **kw)
+    if r.returncode:
+        raise RuntimeError(f"{' '.join(argv)}: {r.stdout.decode(errors='replace').strip()}")
+    return r.stdout.decode(errors="replace")
+
+
+def need(*tools):
+    for t in tools:
+        if not shutil.which(t, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin"):
+            raise Skip(f"{t} is not installed")
+
+
+# ---- power cuts ------------------------------------------------------------------------------------------------------------
+FS = {
+    # name: bytes, mkfs. Small ones: each cut copies the used part. xfs refuses less than 300 MB unless it takes us for its own tests.
+    "ext4": (16 * MB, ["mkfs.ext4", "-q", "-F", "-b", "4096", "-N", "256", "-J", "size=4", "-O", "^resize_inode"]),
+    "xfs": (32 * MB, ["mkfs.xfs", "-q", "-f", "-d", "agcount=1", "-l", "size=4m"]),
+}
+
+
+class Cuts:
+    def __init__(self, room, client, fs):
+        need("qemu-storage-daemon", "losetup", FS[fs][1][0])
+        if os.geteuid() or not os.path.exists("/dev/fuse"):
+            raise Skip("power cuts need root and /dev/fuse")
+        self.room, self.client, self.fs = room, client, fs
+        self.size, self.mkfs = FS[fs]
+        self.mnt = room.path("mnt")
+        os.makedirs(self.mnt, exist_ok=True)
+        self.scratch = room.path("scratch.img")
+        with open(self.scratch, "wb") as f:
+            f.truncate(self.size)
+        self.loop = run(["losetup", "-f", "--show", self.scratch]).strip()
+        room.undo.append(lambda: subprocess.run(["losetup", "-d", self.loop]))
+        self.opts = "nouuid" if fs == "xfs" else ""
+        self.sfd = os.open(self.scratch, os.O_RDWR)
+        import mmap
+        self.sm = mmap.mmap(self.sfd, self.size)
+
+    def template(self, seed):
+        """a file system with a store that was set up and closed cleanly"""
+        img = self.room.path("template.img")
+        if os.path.exists(img):
+            return img
+        with open(img, "wb") as f:
+            f.truncate(self.size)
+        env = dict(os.environ, TEST_DIR="x", TEST_DEV="x", QA_CHECK_FS="x")
+        env["PATH"] += ":/usr/sbin:/sbin"
+        run(self.mkfs + [img], env=env)
+        loop = run(["losetup", "-f", "--show", img]).strip()
+        try:
+            mount(loop, self.mnt, self.fs, self.opts)
+            try:
+                run([self.client, "setup", self.mnt, str(seed)])
+            finally:
+                umount(self.mnt)
+        finally:
+            subprocess.run(["losetup", "-d", loop])
+        return img
+
+    def record(self, seed, steps):
+        """run the script; the log of all writes, and (ops acknowledged, log entries then)"""
+        template = self.template(seed)
+        disk, log, exp, acks, pid = (self.room.path(n) for n in ("disk.img", "log.img", "exp.img", "acks", "qsd.pid"))
+        for f in (acks, log, pid):
+            if os.path.exists(f):
+                os.unlink(f)
+        shutil.copyfile(template, disk)
+        with open(log, "wb") as f:
+            f.truncate(512 * MB)
+        open(exp, "wb").close()
+        run(["qemu-storage-daemon", "--blockdev", f"driver=file,node-name=b,filename={disk}", "--blockdev",
+             f"driver=file,node-name=l,filename={log}", "--blockdev",
+             "driver=blklogwrites,node-name=w,file=b,log=l,log-sector-size=512,log-super-update-interval=1", "--export",
+             f"type=fuse,id=e,node-name=w,mountpoint={exp},writable=on", "--pidfile", pid, "--daemonize"])
+        qsd = int(open(pid).read())
+        loop = None
+        try:
+            loop = run(["losetup", "-f", "--show", exp]).strip()
+            mount(loop, self.mnt, self.fs, self.opts)
+            try:
+                r = subprocess.run([self.client, "run", self.mnt, str(seed), str(steps), acks, log], stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT)
+                if r.returncode:
+                    raise RuntimeError(f"the script itself failed ({r.returncode}): {r.stdout.decode(errors='replace')}")
+                with open(log, "rb") as f:
+                    f.seek(16)
+                    end = struct.unpack("<Q", f.read(8))[0]
+            finally:
+                umount(self.mnt)
+        finally:
+            if loop:
+                subprocess.run(["losetup", "-d", loop])
+            os.kill(qsd, signal.SIGTERM)
+            for _ in range(500):
+                if not os.path.exists(f"/proc/{qsd}") or open(f"/proc/{qsd}/stat").read().split(")")[1].split()[0] == "Z":
+                    break
+                time.sleep(0.01)
+            subprocess.run(["umount", "-l", exp], stderr=subprocess.DEVNULL)
+        raw = open(acks, "rb").read()
+        ack = [struct.unpack_from("<IQ", raw, i) for i in range(0, len(raw), 12)]
+        return self.entries(log, end), ack
+
+    def entries(self, log, end):
+        """[(offset, data or None, flags)] of the first `end` entries"""
+        out = []
+        with open(log, "rb") as f:
+            magic, _, n, sector = struct.unpack("<QQQI", f.read(28))
+            if magic != 0x6A736677736872:
+                raise RuntimeError("not a write log")
+            at = sector
+            for _ in range(min(n, end)):
+                f.seek(at)
+                s, nr, flags, _ = struct.unpack("<QQQQ", f.read(32))
+                at += sector
+                data = None
+                if flags & 4:  # discard: the data that may read back is anything; zeros here
+                    data = bytes(nr * sector)
+                elif nr and not flags & 8:
+                    f.seek(at)
+                    data = f.read(nr * sector)
+                    at += nr * sector
+                out.append((s * sector, data, flags))
+        return out
+
+    def check(self, server, base, extra, seed, steps, acked):
+        """mount the device made of base and the writes in extra; the checker's answer"""
+        sm = self.sm
+        sm[:] = base
+        for off, data in extra:
+            sm[off:off + len(data)] = data
+        try:
+            mount(self.loop, self.mnt, self.fs, self.opts)
+        except OSError as e:
+            return f"bad the file system does not mount: {e}"
+        try:
+            return server.ask("check", self.mnt, seed, steps, acked)
+        finally:
+            umount(self.mnt)
+
+    def replay(self, server, seed, steps, entries, ack, rng, limit, stop_at_first=False):
+        """cuts at every entry, or `limit` of them; (cuts, [failures])"""
+        base = bytearray(open(self.room.path("template.img"), "rb").read())
+        points = set(range(len(entries) + 1))
+        if limit and len(points) * 2 > limit:
+            points = set(rng.sample(sorted(points), max(1, limit // 2)))
+        pending, cuts, bad, a = [], 0, [], 0
+        for n in range(len(entries) + 1):
+            while a < len(ack) and ack[a][1] <= n:
+                a += 1
+            acked = ack[a - 1][0] if a else 0
+            if n in points:
+                kinds = [("all", pending)]
+                if pending:
+                    some = []
+                    for off, data in pending:
+                        if rng.random() < 0.5:
+                            k = len(data)
+                            if k > 512 and rng.random() < 0.3:  # torn
+                                k = 512 * rng.randrange(1, k // 512 + 1)
+                            some.append((off, data[:k]))
+                    kinds.append(("part", some))
+                for name, extra in kinds:
+                    cuts += 1
+                    got = self.check(server, base, extra, seed, steps, acked)
+                    if not got.startswith("ok"):
+                        bad.append(f"{self.fs} seed {seed} cut {n} of {len(entries)} ({name} of {len(pending)} unflushed): {got}")
+                        if stop_at_first:
+                            return cuts, bad
+            if n == len(entries):
+                break
+            off, data, flags = entries[n]
+            if data:
+                pending.append((off, data))
+            if flags & 3:  # flush or FUA: what came before is on the medium (FUA promises less; ext4 and xfs flush before it)
+                for o, d in pending:
+                    base[o:o + len(d)] = d
+                pending = []
+        return cuts, bad
+
+    def close(self):
+        self.sm.close()
+        os.close(self.sfd)
+
+
+def part_cuts(opt, client=None, limit=None, stop=False, seeds=None):
+    """(cuts, failures) over the file systems"""
+    cuts, bad = 0, []
+    for fs in opt.fs.split(","):
+        room = Room()
+        server = Server(client or opt.client)
+        c = None
+        try:
+            c = Cuts(room, client or opt.client, fs)
+            want = (limit or opt.cuts) // len(opt.fs.split(","))
+            seed = opt.seed
+            rng = random.Random(opt.seed)
+            done = 0
+            while done < want and not (stop and bad):
+                entries, ack = c.record(seed, opt.steps)
+                n, b = c.replay(server, seed, opt.steps, entries, ack, rng, want - done, stop)
+                if not n:
+                    break
+                done += n
+                bad += b
+                for x in b[:5]:
+                    print(f"# {x}", flush=True)
+                seed += 1
+                if seeds and seed >= opt.seed + seeds:
+                    break
+            cuts += done
+        finally:
+            if c:
+                c.close()
+            server.close()
+            room.close()
+    return cuts, bad
+
+
+# ---- kills and errors from outside -----------------------------------------------------------------------------------------
+def acked_of(path):
+    try:
+        raw = open(path, "rb").read()
+    except FileNotFoundError:
+        return 0
+    return struct.unpack_from("<I", raw, len(raw) // 12 * 12 - 12)[0] if len(raw) >= 12 else 0
+
+
+def fresh(room, opt):
+    """a store that was set up, from a copy"""
+    t, d = room.path("template"), room.path("d")
+    if not os.path.exists(t):
+        os.makedirs(t)
+        run([opt.client, "setup", t, str(opt.seed)])
+    shutil.rmtree(d, ignore_errors=True)
+    shutil.copytree(t, d)
+    ack = room.path("ack")
+    if os.path.exists(ack):
+        os.unlink(ack)
+    return d, ack
+
+
+def part_kills(opt):
+    """SIGKILL at any time; every other run goes on in what the one before left (checked in between)"""
+    room, bad = Room(), []
+    server = Server(opt.client)
+    rng = random.Random(opt.seed + 1)
+    try:
+        for i in range(opt.kills):
+            d, ack = fresh(room, opt)
+            seed = opt.seed + i % 50
+            p = subprocess.Popen([opt.client, "run", d, str(seed), str(opt.steps), ack], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(rng.random() * 0.03)
+            p.send_signal(signal.SIGKILL)
+            p.wait()
+            got = server.ask("check", d, seed, opt.steps, acked_of(ack))
+            if not got.startswith("ok"):
+                bad.append(f"kill {i} seed {seed}: {got}")
+        return opt.kills, bad
+    finally:
+        server.close()
+        room.close()
+
+
+CALLS = ["pwrite64", "fdatasync", "fsync", "ftruncate", "unlinkat", "mkdirat", "openat", "mmap"]
+
+
+def part_syscalls(opt):
+    """SIGKILL at the N-th call of each kind, for every N (or a sample)"""
+    need("strace")
+    room, bad, n = Room(), [], 0
+    server = Server(opt.client)
+    try:
+        for call in CALLS:
+            k = 1
+            while True:
+                d, ack = fresh(room, opt)
+                r = subprocess.run(["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:signal=KILL:when={k}",
+                                    opt.client, "run", d, str(opt.seed), str(opt.steps), ack], stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL)
+                n += 1
+                got = server.ask("check", d, opt.seed, opt.steps, acked_of(ack))
+                if not got.startswith("ok"):
+                    bad.append(f"kill at {call} {k}: {got}")
+                if r.returncode == 0 or k > 4000:
+                    break
+                k += 1 if not opt.small else 1 + k // 2
+        return n, bad
+    finally:
+        server.close()
+        room.close()
+
+
+def part_errors(opt):
+    """an error at the N-th call: the script ends at the first op that fails; what was acknowledged is there"""
+    need("strace")
+    room, bad, n = Room(), [], 0
+    server = Server(opt.client)
+    try:
+        for call in ["pwrite64", "fdatasync", "fsync", "ftruncate", "pread64", "unlinkat", "mkdirat"]:
+            for err in ["EIO", "ENOSPC", "EINTR"] if not opt.small else ["EIO", "ENOSPC"]:
+                if err == "EINTR" and call not in ("pwrite64", "pread64"):
+                    continue
+                k = 1
+                while k < 4000:
+                    d, ack = fresh(room, opt)
+                    r = subprocess.run(["strace", "-f", "-qq", "-o", room.path("tr"), "-e", f"trace={call}", "-e",
+                                        f"inject={call}:error={err}:when={k}", opt.client, "run", d, str(opt.seed), str(opt.steps), ack],
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                    n += 1
+                    if r.returncode < 0 or r.returncode > 4:
+                        bad.append(f"{err} at {call} {k}: the client ended with {r.returncode}")
+                    got = server.ask("check", d, opt.seed, opt.steps, acked_of(ack))
+                    if not got.startswith("ok"):
+                        bad.append(f"{err} at {call} {k}: {got}")
+                    if b"INJECTED" not in open(room.path("tr"), "rb").read():
+                        break
+                    k += 1 if not opt.small else 1 + k
+        return n, bad
+    finally:
+        server.close()
+        room.close()
+
+
+def part_nospace(opt):
+    """file systems of every small size: the script stops where there is no more room, nothing acknowledged is lost"""
+    if os.geteuid():
+        raise Skip("mounting a tmpfs needs root")
+    room, bad, n = Room(), [], 0
+    server = Server(opt.client)
+    at = room.path("tmp")
+    os.makedirs(at)
+    try:
+        base = sum(os.path.getsize(os.path.join(p, f)) for p, _, fs in os.walk(fresh(room, opt)[0]) for f in fs)
+        for kib in range(base // 1024 // 4 * 4, base // 1024 + 1024, 4 if not opt.small else 64):
+            mount("none", at, "tmpfs", f"size={kib}k")
+            try:
+                d = os.path.join(at, "d")
+                ack = room.path("ack")
+                if os.path.exists(ack):
+                    os.unlink(ack)
+                try:
+                    shutil.copytree(room.path("template"), d)
+                except OSError:
+                    continue
+                r = subprocess.run([opt.client, "run", d, str(opt.seed), str(opt.steps), ack], stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL)
+                n += 1
+                if r.returncode not in (0, 3, 4):
+                    bad.append(f"{kib} KiB: the client ended with {r.returncode}")
+                run(["mount", "-o", f"remount,size={kib + 4096}k", at])
+                got = server.ask("check", d, opt.seed, opt.steps, acked_of(ack))
+                if not got.startswith("ok"):
+                    bad.append(f"{kib} KiB: {got}")
+            finally:
+                umount(at)
+        return n, bad
+    finally:
+        server.close()
+        room.close()
+
+
+# ---- rot -------------------------------------------------------------------------------------------------------------------
+def part_flips(opt):
+    """bits of a closed store flipped, files cut at every 512 bytes: told, or without effect"""
+    room, bad, n = Room(), [], 0
+    told = same = 0
+    server = Server(opt.client)
+    rng = random.Random(opt.seed + 2)
+    try:
+        d, ack = fresh(room, opt)
+        run([opt.client, "run", d, str(opt.seed), str(opt.steps), ack])
+        clean = room.path("clean")
+        shutil.copytree(d, clean)
+        files = [os.path.relpath(os.path.join(p, f), clean) for p, _, fs in os.walk(clean) for f in fs if f not in ("LOCK", ".gitignore")]
+        places = [(f, b) for f in sorted(files) for b in range(os.path.getsize(os.path.join(clean, f)) * 8)]
+        cutsat = [(f, c) for f in sorted(files) for c in range(0, os.path.getsize(os.path.join(clean, f)), 512)]
+        flips = opt.flips if opt.flips else len(places)
+        jobs = [("bit", f, b) for f, b in (rng.sample(places, min(flips, len(places))))]
+        jobs += [("cut", f, c) for f, c in (cutsat if not opt.small else rng.sample(cutsat, min(len(cutsat), 300)))]
+        for kind, f, where in jobs:
+            shutil.rmtree(d)
+            shutil.copytree(clean, d)
+            p = os.path.join(d, f)
+            if kind == "bit":
+                with open(p, "r+b") as h:
+                    h.seek(where // 8)
+                    x = h.read(1)[0]
+                    h.seek(where // 8)
+                    h.write(bytes([x ^ 1 << where % 8]))
+            else:
+                os.truncate(p, where)
+            got = server.ask("rot", d, opt.seed, opt.steps)
+            n += 1
+            told += got.startswith("told")
+            same += got == "same"
+            if not got.startswith(("told", "same")):
+                bad.append(f"{kind} {where} of {f}: {got}")
+        print(f"# flips and cuts: {told} told, {same} without effect, {len(bad)} silent or crashed", flush=True)
+        return n, bad
+    finally:
+        server.close()
+        room.close()
+
+
+def part_mutants(opt):
+    """every seeded durability bug must be caught by the cuts"""
+    import mutants
+    room = Room()
+    missed, n = [], 0
+    try:
+        for m in mutants.MUTANTS:
+            if opt.mutant and m.name not in opt.mutant.split(","):
+                continue
+            client = mutants.build(m, room.path(m.name))
+            n += 1
+            t0 = time.monotonic()
+            _, bad = part_cuts(opt, client=client, limit=opt.mutant_cuts, stop=True, seeds=6)
+            caught = bad[0] if bad else None
+            print(f"# mutant {m.name}: {'caught: ' + caught if caught else 'MISSED'} ({time.monotonic() - t0:.0f} s)", flush=True)
+            if not caught:
+                missed.append(f"mutant {m.name} was not caught")
+        return n, missed
+    finally:
+        room.close()
+
+
+PARTS = {"cuts": part_cuts, "kills": part_kills, "syscalls": part_syscalls, "errors": part_errors, "nospace": part_nospace, "flips": part_flips,
+         "mutants": part_mutants}
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument("--small", action="store_true")
+    ap.add_argument("--only", default="")
+    ap.add_argument("--client", default="")
+    ap.add_argument("--seed", type=int, default=int(os.environ.get("VEXFS_SEED", "20261123")))
+    ap.add_argument("--steps", type=int, default=60)
+    ap.add_argument("--cuts", type=int, default=0)
+    ap.add_argument("--kills", type=int, default=0)
+    ap.add_argument("--flips", type=int, default=0)
+    ap.add_argument("--fs", default="ext4,xfs")
+    ap.add_argument("--mutant", default="")
+    ap.add_argument("--mutant-cuts", type=int, default=3000)
+    opt = ap.parse_args()
+    opt.cuts = opt.cuts or (500 if opt.small else 50000)
+    opt.kills = opt.kills or (100 if opt.small else 20000)
+    opt.flips = opt.flips or (2000 if opt.small else 0)
+    if not opt.client:
+        sys.exit("torture: --client BIN: ninja -C BUILD tests/fault/fault_client")
+    opt.client = os.path.abspath(opt.client)
+    sys.path.insert(0, HERE)
+    parts = [p for p in opt.only.split(",") if p] or (["cuts", "kills", "syscalls", "errors", "nospace", "flips"] +
+                                                     ([] if opt.small else ["mutants"]))
+    print(f"# seed {opt.seed} (repeat: --seed {opt.seed})", flush=True)
+    for name in parts:
+        t0 = time.monotonic()
+        try:
+            n, bad = PARTS[name](opt)
+        except Skip as e:
+            Tap.skip(f"{name}: {e}")
+            continue
+        for b in bad[:20]:
+            print(f"# {b}", flush=True)
+        Tap.line(n > 0 and not bad, f"{name}: {n} faults, {len(bad)} failures, {time.monotonic() - t0:.0f} s")
+    print(f"1..{Tap.n}")
+    return 1 if Tap.bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
