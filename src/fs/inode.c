@@ -53,7 +53,7 @@ struct inode *inode_get(struct fs *f, fuse_ino_t id)
 {
 	struct itable *t = f->inodes;
 	struct inode *ip = id == FUSE_ROOT_ID ? t->root : (struct inode *)idtab_find(&t->tab, id);
-	if (!ip)
+	if (!ip || (ip == t->root && id != FUSE_ROOT_ID))
 		return NULL;
 	uint64_t r = atomic_load_explicit(&ip->refs, memory_order_relaxed);
 	do {

@@ -72,7 +72,8 @@ enum perf_op wire_perf_op(uint32_t opcode)
 
 bool wire_has_reply(uint32_t opcode)
 {
-	return opcode != FUSE_FORGET && opcode != FUSE_BATCH_FORGET && opcode != FUSE_INTERRUPT;
+	return opcode != FUSE_FORGET && opcode != FUSE_BATCH_FORGET && opcode != FUSE_INTERRUPT &&
+	       opcode != FUSE_NOTIFY_REPLY;
 }
 
 /* bytes of the string at p with its NUL, 0: unterminated */
@@ -103,6 +104,8 @@ int wire_check(const void *msg, size_t n)
 	if (h.len != n)
 		return -EINVAL;
 	n -= sizeof h;
+	if (h.opcode == FUSE_NOTIFY_REPLY)
+		return -EPROTO; /* we ask for no page contents, so nothing can answer */
 	if (h.opcode >= sizeof shapes / sizeof *shapes || !shapes[h.opcode].known)
 		return 0; /* libfuse answers ENOSYS */
 	const struct shape *s = &shapes[h.opcode];
