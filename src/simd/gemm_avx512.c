@@ -50,7 +50,7 @@ static void to_pairs(const float *a, uint32_t k, uint32_t *ret)
 	}
 	for (; i < k; i += 2) {
 		/* the float behind an odd k is there and 0 (gemm.h) */
-		__m128bh v = _mm_cvtneps_pbh(_mm_castpd_ps(_mm_load_sd((const double *)(const void *)(a + i))));
+		__m128bh v = _mm_cvtneps_pbh(_mm_castsi128_ps(_mm_loadl_epi64((const void *)(a + i))));
 		ret[i / 2] = (uint32_t)_mm_cvtsi128_si32((__m128i)v);
 	}
 }
