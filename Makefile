@@ -21,7 +21,7 @@ help:
 
 build:
 	@tools/deps.sh build
-	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) --prefix=$(PREFIX) >/dev/null
+	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) --prefix=$(PREFIX) >$(BUILD).log || { cat $(BUILD).log; rm -f $(BUILD).log; exit 1; }; rm -f $(BUILD).log
 	@ninja -C $(BUILD) src/cli/vexfs
 	@ln -sfn src/cli/vexfs $(BUILD)/vexfs
 
