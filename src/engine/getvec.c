@@ -237,8 +237,10 @@ int export_run(struct engine *e, struct eng_job *j)
 	int rc = j->out_points ? judge_begin(&g, e, j) : -VX_ERR_arena_full;
 	if (rc >= 0) {
 		coll_enter(c, &v);
-		if (v.rows)
+		if (v.rows) {
+			j->ret_dim = v.rows->dim;
 			rc = export_rows(e, j, &v, &g, most);
+		}
 		coll_leave(&v);
 		judge_end(&g);
 	}

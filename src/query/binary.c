@@ -424,15 +424,18 @@ static void name_put(char *dst, const char *src)
 
 static void reply_error(struct vq *q)
 {
-	const char *s = q->j.err.detail[0] && q->j.err.code == q->j.rc ? q->j.err.detail : err_text(q->j.rc);
-	size_t n = strlen(s);
 	struct vexfs_hdr *h = (void *)q->small;
+	struct sbuf b;
 	static_assert(sizeof q->small >= sizeof *h + 256, "a sentence fits");
-	if (n > sizeof q->small - sizeof *h)
-		n = sizeof q->small - sizeof *h;
+	sbuf_fixed(&b, q->small + sizeof *h, sizeof q->small - sizeof *h);
+	sb_str(&b, err_text(q->j.rc));
+	if (q->j.err.detail[0] && q->j.err.code == q->j.rc) {
+		sb_str(&b, ": ");
+		sb_str(&b, q->j.err.detail);
+	}
+	size_t n = strlen(sbuf_cstr(&b));
 	*h = (struct vexfs_hdr){
 	        VEXFS_MAGIC, VEXFS_VERSION, (uint16_t)q->uapi_op, (uint32_t)(sizeof *h + n), -err_posix(q->j.rc), 0, 0};
-	memcpy(q->small + sizeof *h, s, n);
 	q->out = (struct sbuf){.p = q->small, .n = sizeof *h + n, .cap = sizeof q->small};
 }
 
