@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 
-from mnt import (Mount, SANITIZED, alive, cosine_distance, done, eq, floats, mounted, ok, rand_vec, run, seed, setfattr, unfloats,
+from mnt import (Mount, SANITIZED, alive, cosine_distance, done, eq, f32, floats, mounted, ok, rand_vec, run, seed, setfattr, unfloats,
                  vexfs, wait_until)
 import random
 
@@ -135,7 +135,7 @@ def commands(m, tmp):
     rc, _, err = vexfs("set", m.p("p.txt"), "--vector", os.path.join(tmp, "v.json"), "--payload", '{"lang":"en"}', "-c", "five", "--durable")
     ok(rc == 0, "set", detail=err)
     rc, out, err = vexfs("get", m.p("p.txt"), "-c", "five")
-    ok(rc == 0 and json.loads(out) == v, "get returns the same numbers", detail=out + err)
+    ok(rc == 0 and [f32(x) for x in json.loads(out)] == v, "get returns the same numbers", detail=out + err)
     out = subprocess.run([os.environ.get("VEXFS", "vexfs"), "get", m.p("p.txt"), "-c", "five", "--format", "f32"], capture_output=True).stdout
     eq(unfloats(out), v, "get --format f32")
     rc, out, err = vexfs("get", m.p("p.txt"), "--payload", "-c", "five")
