@@ -213,5 +213,8 @@ int eng_submit(struct engine *e, struct eng_job *j);
 /* eng_cancel - set j->cancel and, when the job only waits (store opening, EV_wait), answer it now with -VX_ERR_cancelled. The caller
  * guarantees that done() has not begun to free j: it holds what its own done() takes first. */
 void eng_cancel(struct engine *e, struct eng_job *j);
+/* eng_poke - some job's cancel has been set: those that only wait (for the opening, for quiet) are answered now. Runs done() callbacks,
+ * so not to be called from where those would deadlock, such as libfuse's interrupt callback. */
+void eng_poke(struct engine *e);
 /* eng_run - for threads that may wait (cli, tests): submit and wait. Return j->rc. */
 int eng_run(struct engine *e, struct eng_job *j);

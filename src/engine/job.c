@@ -214,26 +214,29 @@ static int wait_begin(struct engine *e, struct eng_job *j)
 	job_wait_check(e);
 	return ENG_PARKED;
 }
-void eng_cancel(struct engine *e, struct eng_job *j)
+void eng_poke(struct engine *e)
 {
-	atomic_store(&j->cancel, 1);
-	struct eng_job *hit = NULL;
+	struct eng_job *out = NULL;
 	pthread_mutex_lock(&e->life);
-	for (struct eng_job **p = &e->parked; *p; p = (struct eng_job **)&(*p)->priv.p[0]) {
-		if (*p != j)
+	struct eng_job **p = &e->parked;
+	while (*p) {
+		struct eng_job *j = *p;
+		if (!atomic_load(&j->cancel)) {
+			p = (struct eng_job **)&j->priv.p[0];
 			continue;
+		}
 		*p = j->priv.p[0];
-		if (!*p)
-			e->parked_tail = p;
 		e->parked_n--;
-		hit = j;
-		break;
+		j->priv.p[0] = out;
+		out = j;
 	}
+	e->parked_tail = p;
 	pthread_mutex_unlock(&e->life);
-	if (hit)
-		job_finish(e, hit, -VX_ERR_cancelled, true);
-	else
-		job_wait_check(e);
+	for (struct eng_job *next; out; out = next) {
+		next = out->priv.p[0];
+		job_finish(e, out, -VX_ERR_cancelled, true);
+	}
+	job_wait_check(e);
 }
 
 /* ---- collections ---- */

@@ -38,6 +38,9 @@ int lazy_park(struct engine *e, struct eng_job *j)
 	} else if (e->parked_n >= ENG_PARKED_MAX) {
 		job_refuse(j, -VX_ERR_queue_full, NULL);
 		ret = ENG_DONE;
+	} else if (atomic_load(&j->cancel)) { /* set before it is listed: eng_poke would not find it */
+		job_refuse(j, -VX_ERR_cancelled, NULL);
+		ret = ENG_DONE;
 	} else {
 		int rc = job_keep_fd(e, j);
 		if (rc < 0) {

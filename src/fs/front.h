@@ -25,3 +25,5 @@ void fs_ask_again(struct fs_ask *a);
 void fs_ask_free(struct fs_ask *a);
 /* fs_ask_fail - reply rc and free. */
 void fs_ask_fail(struct fs_ask *a, int rc);
+/* fs_park_done - ends what the first interrupt started. After the last request, before the engine goes. */
+void fs_park_done(void);

@@ -3,13 +3,68 @@
  * libfuse calls the interrupt function under the request's own lock, and fuse_req_interrupt_func takes it too: after fs_unpark no
  * callback can be running with the query, which may then be freed.  A request is parked before its job is submitted, because the
  * job may be answered on another thread before submit returns. */
+#include "base/thread.h"
 #include "fs/front.h"
+
+/* one small thread, started by the first interrupt: it lets the engine answer what was cancelled while it only waited.  The callback
+ * can't: the answer takes the locks the callback is called under. */
+static struct {
+	pthread_mutex_t lock; /* guards all below */
+	pthread_cond_t more;
+	struct engine *e;
+	struct thread th;
+	bool started, stop, due;
+} poker = {.lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER};
+
+static void poke_loop(void *arg)
+{
+	(void)arg; /* one poker */
+	pthread_mutex_lock(&poker.lock);
+	for (;;) {
+		while (!poker.due && !poker.stop)
+			pthread_cond_wait(&poker.more, &poker.lock);
+		if (poker.stop)
+			break;
+		struct engine *e = poker.e;
+		poker.due = false;
+		pthread_mutex_unlock(&poker.lock);
+		eng_poke(e);
+		pthread_mutex_lock(&poker.lock);
+	}
+	pthread_mutex_unlock(&poker.lock);
+}
+
+static void poke(struct engine *e)
+{
+	pthread_mutex_lock(&poker.lock);
+	poker.e = e;
+	poker.due = true;
+	if (!poker.started)
+		poker.started = thread_start(&poker.th, "vx-poke", CONF_FUSE_STACK * 2, poke_loop, NULL) >= 0;
+	pthread_cond_signal(&poker.more);
+	pthread_mutex_unlock(&poker.lock);
+}
+
+void fs_park_done(void)
+{
+	pthread_mutex_lock(&poker.lock);
+	poker.stop = true;
+	bool started = poker.started;
+	pthread_cond_signal(&poker.more);
+	pthread_mutex_unlock(&poker.lock);
+	if (started)
+		thread_join(&poker.th);
+	pthread_mutex_lock(&poker.lock);
+	poker.started = poker.stop = poker.due = false;
+	pthread_mutex_unlock(&poker.lock);
+}
 
 static void on_interrupt(fuse_req_t req, void *u)
 {
 	struct vq *q = u;
 	(void)req; /* the query knows all there is to do */
 	atomic_store_explicit(&q->j.cancel, 1, memory_order_relaxed);
+	poke(q->e);
 }
 
 void fs_park(fuse_req_t req, struct vq *q)

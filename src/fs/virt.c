@@ -54,6 +54,7 @@ void virt_free(struct virt *v)
 {
 	if (!v)
 		return;
+	fs_park_done();
 	if (v->nodes.page && v->handles.page)
 		vnodes_free_all(v);
 	idtab_done(&v->nodes);
