@@ -214,6 +214,11 @@ static int wait_begin(struct engine *e, struct eng_job *j)
 	job_wait_check(e);
 	return ENG_PARKED;
 }
+void eng_cancel(struct engine *e, struct eng_job *j)
+{
+	atomic_store(&j->cancel, 1);
+	eng_poke(e);
+}
 void eng_poke(struct engine *e)
 {
 	struct eng_job *out = NULL;

@@ -310,6 +310,12 @@ static void apply_changed(struct engine *e, const struct note *n)
 	if (o->vecs || e->cfg.components == ENG_all)
 		ingest_push(e, o, work_of(e));
 }
+/* one name less changes ctime, and no stat of before is at hand: the hash decides */
+static void lost_a_name(struct engine *e, struct eng_obj *o)
+{
+	if (o->vecs || (o->text_state != STORE_TEXT_none && e->cfg.components == ENG_all))
+		ingest_push(e, o, work_of(e));
+}
 static void apply_unlink(struct engine *e, const struct note *n)
 {
 	struct eng_obj *p = obj_by_key(&e->t, &n->parent), *o = obj_by_key(&e->t, &n->key);
@@ -318,9 +324,12 @@ static void apply_unlink(struct engine *e, const struct note *n)
 		link_del_noted(e, l);
 	if (!o)
 		return;
-	if (n->is_dir || !n->left)
+	if (n->is_dir || !n->left) {
 		obj_drop(e, o);
-	else if (!o->links)
+		return;
+	}
+	lost_a_name(e, o);
+	if (!o->links)
 		walk_want(e); /* it has other names that nobody told of */
 }
 static void apply_rename(struct engine *e, const struct note *n)
@@ -357,8 +366,10 @@ static void apply_rename(struct engine *e, const struct note *n)
 			update_replace_queue(e, over, o);
 		else
 			obj_drop(e, over);
-	} else if (over && !n->exchange && !over->links) {
-		walk_want(e);
+	} else if (over && !n->exchange) {
+		lost_a_name(e, over);
+		if (!over->links)
+			walk_want(e);
 	}
 	if (fresh_dir) { /* what is below it nobody has told of */
 		if (oid_ring_push(&e->walk_q, o->oid) < 0)
