@@ -504,14 +504,18 @@ void eng_note_release_write(
 {
 	if (e->cfg.components == ENG_none)
 		return;
-	pthread_rwlock_wrlock(&e->objects);
-	uint32_t left = openw_sub(&e->t, &f->key);
-	pthread_rwlock_unlock(&e->objects);
 	struct note n;
 	note_file(&n, NOTE_release, f, parent, name);
 	n.wrote = wrote;
-	n.last = !left;
-	note(e, &n);
+	/* One step with the lock held: a vector set between the count and the note would be taken for one set before the writing. */
+	pthread_rwlock_wrlock(&e->objects);
+	n.last = !openw_sub(&e->t, &f->key);
+	bool ready = eng_ready(e);
+	if (ready)
+		apply_release(e, &n);
+	pthread_rwlock_unlock(&e->objects);
+	if (!ready)
+		note(e, &n);
 }
 void eng_note_changed(struct engine *e, const struct eng_file *f)
 {
