@@ -2,6 +2,7 @@
  *
  * The user's text never reaches FTS5's query language: it is cut into runs of letters and digits (and any byte above ASCII), each
  * is quoted, and they are joined by OR, so a chunk with more and rarer of the words ranks higher (BM25) and none is required.
+ * The byte 0x1f between words narrows: of what stands on either side of it at least one word must be there.
  * Score: FTS5's rank r is -BM25, below 0; s = -r / (1 - r) is in (0, 1) and grows with BM25. */
 #include <string.h>
 #include "base/sbuf.h"
@@ -20,26 +21,30 @@ int fts_match(struct arena *a, const char *text, uint32_t n, const char **ret)
 {
 	struct sbuf b;
 	uint32_t words = 0;
+	bool narrow = false;
 	if (n > CONF_QUERY_TEXT_MAX)
 		return -VX_ERR_query_too_long;
-	if (sbuf_arena(&b, a, 256, 2 * CONF_QUERY_TEXT_MAX + FTS_WORDS_MAX * 8) < 0)
+	if (sbuf_arena(&b, a, 256, 2 * CONF_QUERY_TEXT_MAX + FTS_WORDS_MAX * 12) < 0)
 		return -VX_ERR_arena_full;
 	for (uint32_t i = 0; i < n && words < FTS_WORDS_MAX;) {
 		uint32_t from = i;
 		while (i < n && word_byte((unsigned char)text[i]))
 			i++;
 		if (i == from) {
-			i++;
+			narrow |= text[i++] == 0x1f;
 			continue;
 		}
 		if (i - from > FTS_WORD_BYTES) /* no such word in any index; and no quadratic work for one */
 			continue;
-		sb_str(&b, words++ ? " OR \"" : "\"");
+		sb_str(&b, !words ? "(\"" : narrow ? ") AND (\"" : " OR \"");
+		words++;
+		narrow = false;
 		sb_bytes(&b, text + from, i - from);
 		sb_ch(&b, '"');
 	}
 	if (!words)
 		return -VX_ERR_query_syntax;
+	sb_ch(&b, ')');
 	*ret = sbuf_cstr(&b);
 	return b.over ? -VX_ERR_arena_full : 0;
 }

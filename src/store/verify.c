@@ -18,8 +18,12 @@
 
 void vf_say(struct verify *v, struct sbuf *b)
 {
+	(void)sbuf_cstr(b); /* terminates it in place */
+	for (size_t i = 0; i < b->n; i++) /* one line a finding: SQLite's own sentences have several */
+		if ((unsigned char)b->p[i] < ' ')
+			b->p[i] = ' ';
 	if (v->say)
-		v->say(v->u, sbuf_cstr(b));
+		v->say(v->u, b->p);
 }
 
 void vf_finding(struct verify *v, const char *what, const char *table, uint64_t id, enum vf_fate fate)
