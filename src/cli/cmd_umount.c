@@ -11,10 +11,13 @@
 #include <sys/mount.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 #include "cli/cli.h"
 
-#define GONE_MS 60000
+#define GONE_MS      60000
+#define BUSY_TRIES   20
+#define BUSY_STEP_NS 50000000
 
 /* fusermount3 is setuid root: the only way for other users */
 static int by_fusermount(const char *mnt, bool lazy)
@@ -76,6 +79,11 @@ int cmd_umount(int argc, char **argv)
 	pid_t pid = dead ? 0 : cli_mnt_pid(abs);
 	int pidfd = pid ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
 	int rc = detach(abs, lazy || dead);
+	/* whoever is just leaving (a shell's prompt, an indexer) gets a moment */
+	for (int i = 0; rc == -EBUSY && i < BUSY_TRIES; i++) {
+		nanosleep(&(struct timespec){.tv_nsec = BUSY_STEP_NS}, NULL);
+		rc = detach(abs, lazy);
+	}
 	if (rc == -EBUSY)
 		rc = cli_err("%s is in use: a program has a file open or its working directory there (fuser -vm %s "
 		             "names it); "
