@@ -548,6 +548,14 @@ static int catalog_broken(int rc)
 	return rc == -VX_ERR_store_corrupt || rc == -VX_ERR_store_format || rc == -ENOENT || rc == -EIO;
 }
 
+/* an empty catalog and no slot file: a first opening that was cut short. The next one begins anew and nothing is lost. */
+static bool never_filled(struct verify *v, int rc)
+{
+	struct stat sb;
+	return rc == -ENOENT && os_fstatat(v->st->os, v->st->dirfd, "c1/v0.vec", &sb, AT_SYMLINK_NOFOLLOW) == -ENOENT &&
+	       os_fstatat(v->st->os, v->st->dirfd, "c2/v0.vec", &sb, AT_SYMLINK_NOFOLLOW) == -ENOENT;
+}
+
 int store_verify(const struct store_cfg *cfg, bool repair, void (*say)(void *u, const char *line), void *u,
         struct store_verify_report *ret)
 {
@@ -561,6 +569,8 @@ int store_verify(const struct store_cfg *cfg, bool repair, void (*say)(void *u, 
 		return rc;
 	}
 	rc = check(&v);
+	if (never_filled(&v, rc))
+		rc = 0;
 	if (catalog_broken(rc)) {
 		vf_finding(&v, err_text(rc), "catalog.db", 0, VF_STAYS);
 		rc = repair ? salvage(&v) : 0;
