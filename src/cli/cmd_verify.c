@@ -134,7 +134,7 @@ static int verify_dir(const char *dir, const char *store, bool repair, bool json
 		return cli_err("%s: %s", at, left <= -VX_ERR_BASE ? err_text(left) : strerror(-left));
 	}
 	json_t *graphs = json_array();
-	int bad = check_graphs(&cfg, repair, json, graphs);
+	int bad = r.vectors ? check_graphs(&cfg, repair, json, graphs) : 0; /* without vectors there is no graph */
 	close(fd);
 	/* a catalog too damaged to load was counted already */
 	uint64_t findings = r.findings + (bad > 0 ? (uint64_t)bad : bad < 0 && !r.findings);
