@@ -635,6 +635,7 @@ void handle_put(struct fs *f, struct handle *h)
 	if (atomic_fetch_sub_explicit(&h->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	struct inode *ip = h->ip;
+	pt_detach(f, h);
 	close(h->fd);
 	mem_free(MEM_fs, h->dbuf);
 	h->dbuf = NULL;

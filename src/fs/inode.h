@@ -11,6 +11,7 @@
 #pragma once
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/stat.h>
 #include "base/objkey.h"
 #include "base/perf.h"
 #include "base/sbuf.h"
@@ -68,6 +69,9 @@ struct inode {
 	struct handle *handles;
 	struct timespec seen_mtime; /* keep_cache: as of the last open */
 	off_t seen_size;
+	int32_t backing_id; /* transport_pt.c's lock, as the two counts: > 0 while passed-through handles are open */
+	uint32_t pt_n, io_n;
+	_Atomic bool priv_live; /* became suid or the like while passed through: attributes aren't cached */
 };
 
 struct handle { /* an open file or directory */
@@ -77,7 +81,12 @@ struct handle { /* an open file or directory */
 	struct inode *ip; /* holds a ref */
 	struct handle *next, **prevp;
 	bool is_dir, write;
+	enum { IO_none, IO_cached, IO_pt } io; /* how its data goes; none: not counted */
 	_Atomic bool wrote;
+	struct {
+		off_t size;
+		struct timespec mtime, ctime;
+	} at_open; /* IO_pt: writes aren't seen, the release compares */
 	/* directories; serialised by the kernel per handle, `dlock` for the rest of the world */
 	pthread_mutex_t dlock;
 	uint8_t *dbuf;
@@ -243,3 +252,28 @@ int op_enter(struct fs *f, struct inode *dir, int dirfd, const char *name, struc
 /* transport.c: the working memory of the thread that serves this request; big enough for any reply of data */
 void *transport_scratch(size_t *ret_cap);
 #define TRANSPORT_MAX_WRITE (128u << 10)
+/* transport_kill_priv - the running request asks us to clear suid and sgid (a write, truncation or O_TRUNC by one without CAP_FSETID) */
+bool transport_kill_priv(void);
+/* fs_kill_priv - clear suid, and sgid of what its group may execute; the kernel is told. @fd open, not O_PATH */
+void fs_kill_priv(struct fs *f, fuse_ino_t ino, int fd);
+
+/* transport_pt.c */
+/* pt_attach - count an open of a regular file; the backing id to reply with, 0: its data comes by requests. @st its state now */
+int32_t pt_attach(struct fs *f, struct handle *h, const struct stat *st);
+void pt_detach(struct fs *f, struct handle *h);
+bool pt_wrote(const struct handle *h, const struct stat *st); /* passed through, and changed since its opening */
+void pt_privileged(struct fs *f, struct inode *ip); /* about to become suid, sgid or capable */
+int pt_reply_open(fuse_req_t req, const struct fuse_file_info *fi, int32_t backing_id);
+int pt_reply_create(
+        fuse_req_t req, const struct fuse_entry_param *e, const struct fuse_file_info *fi, int32_t backing_id);
+/* pt_attr_timeout - how long the kernel may keep these attributes */
+static inline double pt_attr_timeout(struct fs *f, struct inode *ip, const struct stat *st)
+{
+	if (!atomic_load_explicit(&ip->priv_live, memory_order_relaxed))
+		return f->cfg.attr_timeout;
+	if (st->st_mode & (S_ISUID | S_ISGID))
+		return 0;
+	atomic_store_explicit(
+	        &ip->priv_live, false, memory_order_relaxed); /* cleared by a write; the kernel learns it now */
+	return f->cfg.attr_timeout;
+}

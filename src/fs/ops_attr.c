@@ -41,6 +41,7 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct inode *ip;
 	struct stat st;
 	struct ifd r;
+	double timeout = 0;
 	if (fs_is_virt(ino)) {
 		virt_getattr(req, ino);
 		return;
@@ -48,6 +49,8 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	int rc = attr_fd(f, ino, fi, &ip, &r);
 	if (rc >= 0) {
 		rc = stat_fd(r.fd, &st);
+		if (rc >= 0)
+			timeout = pt_attr_timeout(f, ip, &st);
 		inode_fd_put(f, &r);
 		inode_put(f, ip);
 	}
@@ -56,12 +59,14 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	st.st_ino = inode_show_ino(f, &st);
-	fuse_reply_attr(req, &st, f->cfg.attr_timeout);
+	fuse_reply_attr(req, &st, timeout);
 }
 
 static int set_size(struct fs *f, struct inode *ip, const struct ifd *r, off_t size)
 {
 	if (r->h && r->h->write) {
+		if (transport_kill_priv())
+			fs_kill_priv(f, inode_id(f, ip), r->fd);
 		if (!ftruncate(r->fd, size)) {
 			atomic_store_explicit(&r->h->wrote, true, memory_order_relaxed);
 			return 0;
@@ -72,6 +77,8 @@ static int set_size(struct fs *f, struct inode *ip, const struct ifd *r, off_t s
 	        f, ip, O_WRONLY | O_NONBLOCK | O_NOCTTY); /* truncate(2) by path takes neither fd nor handle */
 	if (fd < 0)
 		return fd;
+	if (transport_kill_priv())
+		fs_kill_priv(f, inode_id(f, ip), fd);
 	int rc = ftruncate(fd, size) ? -errno : 0;
 	close(fd);
 	return rc;
@@ -91,8 +98,12 @@ static int set_attr(struct fs *f, struct inode *ip, const struct ifd *r, const s
 	}
 	if (to_set &
 	        FUSE_SET_ATTR_MODE) /* after chown, which clears suid and sgid: the kernel has worked out what they shall be */
+	{
+		if (a->st_mode & (S_ISUID | S_ISGID))
+			pt_privileged(f, ip);
 		if (chmod(p, a->st_mode & 07777))
 			return -errno;
+	}
 	if (to_set & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME_NOW)) {
 		struct timespec tv[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_OMIT}};
 		if (to_set & FUSE_SET_ATTR_ATIME_NOW)
@@ -123,6 +134,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, s
 		virt_setattr(req, ino, attr, to_set);
 		return;
 	}
+	double timeout = 0;
 	int rc = attr_fd(f, ino, fi, &ip, &r);
 	if (rc >= 0) {
 		bool told = f->e && eng_known(f->e, &ip->key) && stat_fd(r.fd, &before) >= 0;
@@ -135,6 +147,8 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, s
 			eng_note_changed(f->e, &ef);
 		} else if (told && rc2 >= 0)
 			eng_note_attr(f->e, &ip->key, &before, &st);
+		if (rc >= 0)
+			timeout = pt_attr_timeout(f, ip, &st);
 		inode_fd_put(f, &r);
 		inode_put(f, ip);
 	}
@@ -143,7 +157,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, s
 		return;
 	}
 	st.st_ino = inode_show_ino(f, &st);
-	fuse_reply_attr(req, &st, f->cfg.attr_timeout);
+	fuse_reply_attr(req, &st, timeout);
 }
 
 void op_access(fuse_req_t req, fuse_ino_t ino, int mask)

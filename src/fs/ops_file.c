@@ -20,22 +20,34 @@ static int backing_flags(int flags)
 {
 	return flags & (O_ACCMODE | O_TRUNC | O_SYNC | O_DSYNC | O_NOATIME);
 }
+/* open_backing - the node's file as the client asked; by an append-only file (chattr +a) O_APPEND must be said to be let in */
+static int open_backing(struct fs *f, struct inode *ip, int flags)
+{
+	int fl = backing_flags(flags) | O_NOCTTY | O_NONBLOCK | (f->cfg.noatime ? O_NOATIME : 0);
+	int fd = inode_open(f, ip, fl);
+	if (fd == -EPERM && (flags & O_APPEND))
+		fd = inode_open(f, ip, fl | O_APPEND);
+	if (fd == -EPERM && (fl & O_NOATIME)) /* not root and not the owner: the time is no reason to refuse */
+		fd = inode_open(f, ip, (fl & ~O_NOATIME) | (flags & O_APPEND));
+	return fd;
+}
 static bool can_write(int flags)
 {
 	return (flags & O_ACCMODE) != O_RDONLY;
 }
 
-/* O_TRUNC reached us with the open: what the kernel does for truncate(2), clear suid and sgid of who may not keep them, is ours */
-static void clear_privs(fuse_req_t req, int fd, struct stat *st)
+void fs_kill_priv(struct fs *f, fuse_ino_t ino, int fd)
 {
-	if (!fuse_req_ctx(req)->uid || !S_ISREG(st->st_mode))
+	struct stat st;
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode))
 		return;
-	mode_t m = st->st_mode & 07777;
-	m &= ~(mode_t)S_ISUID;
+	mode_t m = st.st_mode & (mode_t)~S_ISUID;
 	if ((m & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP))
 		m &= ~(mode_t)S_ISGID;
-	if (m != (st->st_mode & 07777) && !fchmod(fd, m))
-		st->st_mode = (st->st_mode & S_IFMT) | m;
+	if (m == st.st_mode || fchmod(fd, m & 07777))
+		return;
+	/* what the kernel has cached still says suid, and exec looks there; attributes alone, no lock of this request is needed */
+	(void)fuse_lowlevel_notify_inval_inode(f->se, ino, -1, 0); /* not cached any more: as well */
 }
 
 static bool same_content(struct inode *ip, const struct stat *st)
@@ -48,7 +60,8 @@ static bool same_content(struct inode *ip, const struct stat *st)
 }
 
 /* the handle of a file just opened; fd and the ref on ip are taken, also on failure */
-static int opened(struct fs *f, struct inode *ip, int fd, const struct stat *st, struct fuse_file_info *fi)
+static int opened(
+        struct fs *f, struct inode *ip, int fd, const struct stat *st, struct fuse_file_info *fi, int32_t *ret_id)
 {
 	struct handle *h = handle_new(f, ip, fd);
 	if (!h) {
@@ -59,7 +72,10 @@ static int opened(struct fs *f, struct inode *ip, int fd, const struct stat *st,
 	h->write = can_write(fi->flags);
 	h->wrote = (fi->flags & O_TRUNC) != 0;
 	fi->fh = idobj_id(&h->id);
-	fi->keep_cache = same_content(ip, st);
+	*ret_id = pt_attach(f, h, st);
+	fi->keep_cache = same_content(ip, st) && !*ret_id;
+	if (*ret_id)
+		ip->seen_size = -1; /* what is written now isn't in the kernel's cache of this file */
 	fi->noflush = !h->write;
 	if (f->e && h->write)
 		eng_note_open_write(f->e, &ip->key);
@@ -70,6 +86,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct fs *f = fs_of(req);
 	struct stat st;
+	int32_t id = 0;
 	if (fs_is_virt(ino)) {
 		virt_open(req, ino, fi);
 		return;
@@ -77,13 +94,19 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct inode *ip = inode_get(f, ino);
 	int rc = ip ? 0 : -ESTALE;
 	if (rc >= 0) {
-		int fd = rc = inode_open(f, ip, backing_flags(fi->flags) | O_NOCTTY | O_NONBLOCK);
+		int fd = rc = open_backing(f, ip, fi->flags);
 		if (fd >= 0) {
 			rc = fstat(fd, &st) ? -errno : 0;
-			if (rc >= 0 && (fi->flags & O_TRUNC))
-				clear_privs(req, fd, &st);
+			if (rc >= 0 && (fi->flags & O_TRUNC) && (fuse_req_ctx(req)->uid || transport_kill_priv())) {
+				fs_kill_priv(f, ino, fd);
+				rc = fstat(fd, &st) ? -errno : 0;
+			}
+			/* allowed by a mode that a write has since cleared: the kernel looks up anew and comes again */
+			if (rc >= 0 && atomic_load_explicit(&ip->priv_live, memory_order_relaxed) &&
+			        !(st.st_mode & (S_ISUID | S_ISGID)) && atomic_exchange(&ip->priv_live, false))
+				rc = -ESTALE;
 			if (rc >= 0)
-				rc = opened(f, ip, fd, &st, fi);
+				rc = opened(f, ip, fd, &st, fi, &id);
 			else {
 				close(fd);
 				inode_put(f, ip);
@@ -93,7 +116,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	}
 	if (rc < 0)
 		fs_reply_rc(req, rc);
-	else if (fuse_reply_open(req, fi) == -ENOENT)
+	else if (pt_reply_open(req, fi, id) == -ENOENT)
 		handle_release(f, fi->fh);
 }
 
@@ -104,6 +127,7 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	struct fs_creds c;
 	struct inode *ip = NULL, *dir = NULL;
 	struct ifd r;
+	int32_t id = 0;
 	int fd = -1;
 	if (fs_is_virt(parent)) {
 		fs_reply_rc(req, -EROFS);
@@ -145,11 +169,11 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 		fs_reply_rc(req, rc);
 		return;
 	}
-	rc = opened(f, ip, fd, &e.attr, fi);
+	rc = opened(f, ip, fd, &e.attr, fi, &id);
 	if (rc < 0) {
 		inode_forget(f, e.ino, 1);
 		fs_reply_rc(req, rc);
-	} else if (fuse_reply_create(req, &e, fi) == -ENOENT) {
+	} else if (pt_reply_create(req, &e, fi, id) == -ENOENT) {
 		handle_release(f, fi->fh);
 		inode_forget(f, e.ino, 1);
 	}
@@ -206,6 +230,8 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
 	size_t done = 0;
 	int rc = 0;
 	atomic_store_explicit(&h->wrote, true, memory_order_relaxed);
+	if (transport_kill_priv())
+		fs_kill_priv(f, ino, h->fd);
 	while (done < size) {
 		ssize_t n = pwrite(h->fd, buf + done, size - done, off + (off_t)done);
 		if (n < 0 && errno == EINTR)
@@ -253,7 +279,8 @@ static void note_release(struct fs *f, struct handle *h)
 	if (fstat(h->fd, &ef.st))
 		return;
 	bool named = inode_name(f, h->ip, &parent, name, sizeof name);
-	eng_note_release_write(f->e, &ef, named ? &parent : NULL, named ? name : NULL, atomic_load(&h->wrote));
+	bool wrote = atomic_load(&h->wrote) || pt_wrote(h, &ef.st);
+	eng_note_release_write(f->e, &ef, named ? &parent : NULL, named ? name : NULL, wrote);
 }
 
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -266,7 +293,8 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct handle *h = handle_get(f, fi->fh);
 	if (h) {
 		struct stat st;
-		if (atomic_load(&h->wrote) && !fstat(h->fd, &st)) /* the cache holds what was written through it */
+		if (h->io != IO_pt && atomic_load(&h->wrote) &&
+		        !fstat(h->fd, &st)) /* the cache holds what was written through it */
 			(void)same_content(h->ip, &st);
 		if (f->e && h->write)
 			note_release(f, h);
@@ -347,6 +375,8 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len
 	struct handle *h = fs_is_virt(ino) ? NULL : handle_get(f, fi->fh);
 	int rc = fs_is_virt(ino) ? -EOPNOTSUPP : -EBADF;
 	if (h) {
+		if (fuse_req_ctx(req)->uid)
+			fs_kill_priv(f, ino, h->fd);
 		rc = fallocate(h->fd, mode, off, len) ? -errno : 0;
 		if (rc >= 0)
 			atomic_store_explicit(&h->wrote, true, memory_order_relaxed);
@@ -385,6 +415,8 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in, struct 
 	ssize_t n = -1;
 	int rc = -EBADF;
 	if (in && out) {
+		if (fuse_req_ctx(req)->uid)
+			fs_kill_priv(f, ino_out, out->fd);
 		n = copy_file_range(
 		        in->fd, &off_in, out->fd, &off_out, len < COPY_MAX ? len : COPY_MAX, (unsigned)flags);
 		rc = n < 0 ? -errno : 0;
@@ -401,21 +433,18 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in, struct 
 		fuse_reply_write(req, (size_t)n);
 }
 
-/* chattr and project ids: the kernel has checked owner and capability in its fileattr call before it asks */
-static int file_flags(
-        struct fs *f, unsigned cmd, const void *in, size_t in_n, size_t out_n, uint64_t fh, void *out, size_t *ret_n)
+/* lsattr's reads go through.  Setting is refused: FUSE carries neither statx's attribute bits nor S_APPEND and S_IMMUTABLE to the kernel's
+ * inode, so a flag set here would hold for some calls and not be seen by others.  Flags set on the backing file do hold. */
+static int file_flags(struct fs *f, unsigned cmd, size_t out_n, uint64_t fh, void *out, size_t *ret_n)
 {
-	size_t n = cmd == FS_IOC_FSGETXATTR || cmd == FS_IOC_FSSETXATTR ? sizeof(struct fsxattr) : sizeof(int);
-	bool get = cmd == FS_IOC_GETFLAGS || cmd == FS_IOC_FSGETXATTR;
+	size_t n = cmd == FS_IOC_FSGETXATTR ? sizeof(struct fsxattr) : sizeof(int);
 	struct handle *h = handle_get(f, fh);
 	if (!h)
 		return -ENOTTY;
 	int rc = -EINVAL;
-	if (get ? out_n >= n : in_n >= n) {
-		if (!get)
-			memcpy(out, in, n);
+	if (out_n >= n) {
 		rc = ioctl(h->fd, cmd, out) ? -errno : 0;
-		*ret_n = get ? n : 0;
+		*ret_n = n;
 	}
 	handle_put(f, h);
 	return rc;
@@ -445,8 +474,8 @@ void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fu
 	}
 	int rc = -ENOTTY;
 	memset(&buf, 0, sizeof buf);
-	if (cmd == FS_IOC_GETFLAGS || cmd == FS_IOC_SETFLAGS || cmd == FS_IOC_FSGETXATTR || cmd == FS_IOC_FSSETXATTR)
-		rc = file_flags(f, cmd, in, in_n, out_n, fi->fh, &buf, &n);
+	if (cmd == FS_IOC_GETFLAGS || cmd == FS_IOC_FSGETXATTR)
+		rc = file_flags(f, cmd, out_n, fi->fh, &buf, &n);
 	if (rc < 0)
 		fs_reply_rc(req, rc);
 	else

@@ -53,7 +53,7 @@ int op_enter(struct fs *f, struct inode *dir, int dirfd, const char *name, struc
 	VX_TRY(inode_enter(f, dir, name, fd, &ret->attr, true, &ip));
 	ret->ino = inode_id(f, ip);
 	ret->attr.st_ino = inode_show_ino(f, &ret->attr);
-	ret->attr_timeout = f->cfg.attr_timeout;
+	ret->attr_timeout = pt_attr_timeout(f, ip, &ret->attr);
 	ret->entry_timeout = f->cfg.entry_timeout;
 	if (ret_ip)
 		*ret_ip = ip;

@@ -75,6 +75,29 @@ void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 	reply_value(req, n, size, p);
 }
 
+static bool in_group(fuse_req_t req, gid_t gid)
+{
+	if (fuse_req_ctx(req)->gid == gid)
+		return true;
+	size_t cap;
+	gid_t *g = transport_scratch(&cap);
+	int n = fuse_req_getgroups(req, (int)(cap / sizeof *g), g);
+	for (int i = 0; i < n && i < (int)(cap / sizeof *g); i++)
+		if (g[i] == gid)
+			return true;
+	return false; /* unknown groups count as none: the bit goes, which is the safe side */
+}
+/* An ACL set by somebody who is neither root nor of the file's group takes the setgid bit, as posix_acl_update_mode() does; below us it
+ * is root who sets it, so it stayed. */
+static void acl_kill_sgid(fuse_req_t req, const struct xa *x)
+{
+	struct stat st;
+	if (!fuse_req_ctx(req)->uid || fstatat(x->r.fd, "", &st, AT_EMPTY_PATH) || !(st.st_mode & S_ISGID) ||
+	        in_group(req, st.st_gid))
+		return;
+	(void)chmod(x->path, st.st_mode & 07777 & ~(mode_t)S_ISGID); /* best effort, as the ACL itself is set */
+}
+
 void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
 {
 	struct fs *f = fs_of(req);
@@ -95,7 +118,11 @@ void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *v
 	int rc = xa_begin(f, ino, &x);
 	if (rc >= 0) {
 		bool told = f->e && eng_known(f->e, &x.ip->key) && !fstatat(x.r.fd, "", &before, AT_EMPTY_PATH);
+		if (!strcmp(name, "security.capability"))
+			pt_privileged(f, x.ip);
 		rc = setxattr(x.path, name, value, size, flags) ? -errno : 0;
+		if (rc >= 0 && !strcmp(name, "system.posix_acl_access"))
+			acl_kill_sgid(req, &x);
 		if (rc >= 0 && told && !fstatat(x.r.fd, "", &after, AT_EMPTY_PATH))
 			eng_note_attr(f->e, &x.ip->key, &before, &after);
 	}
