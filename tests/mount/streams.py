@@ -46,15 +46,16 @@ class Stream:
         self.rng = random.Random(seed)
         self.seed, self.ops, self.verbose = seed, ops, verbose
         self.files, self.dirs = {}, {""}  # path -> Obj; directories
-        self.log = []      # (Obj, vec, bound): what became of an object's vector, in order
+        self.log = []      # (Obj, vec, bound, late): what became of an object's vector, in order
         self.durable = 0   # events acknowledged
         self.settled = 0   # of those that a rename causes by itself, the ones acknowledged: only a wait speaks of them
         self.trace, self.kills, self.searches, self.names = [], 0, 0, 0
 
     # ---- the model's changes
-    def event(self, o, vec, bound):
+    def event(self, o, vec, bound, late=False):
+        """@late: the vector was set while the file was open for writing and is bound to its content by the last close, behind"""
         o.vec, o.bound = vec, bound
-        self.log.append((o, vec, bound))
+        self.log.append((o, vec, bound, late))
 
     def newname(self):
         self.names += 1
@@ -121,7 +122,7 @@ class Stream:
             os.close(fd)
         o = Obj(c)
         self.add_path(p, o)
-        self.event(o, v, c)
+        self.event(o, v, c, late=True)
 
     def op_del(self):
         p = self.pick(lambda o: o.vec is not None)
@@ -259,8 +260,10 @@ class Stream:
                 seen[o] = None
         for n in range(len(self.log), self.durable - 1, -1):
             state, before = {}, {}  # with all that renames caused, and without what nobody was told of
-            for i, (o, vec, bound) in enumerate(self.log[:n]):
+            late = {}
+            for i, (o, vec, bound, is_late) in enumerate(self.log[:n]):
                 state[o] = (vec, bound)
+                late[o] = is_late and i >= self.settled
                 if bound is not REPLACED or i < self.settled:
                     before[o] = (vec, bound)
             none = (None, None)
@@ -268,7 +271,9 @@ class Stream:
             if all(seen[o] in (value(state, o), value(before, o)) for o in live):
                 for o in live:
                     o.vec, o.bound = state.get(o, none) if seen[o] == value(state, o) else before.get(o, none)
-                self.log = [(o, o.vec, o.bound) for o in live if o.vec is not None]
+                    if late.get(o) and os.getxattr(self.m.p(min(o.paths)), "user.vexfs.state") == b"stale":
+                        o.bound = REPLACED  # the vector was on disk, its binding not yet: honest, and hidden
+                self.log = [(o, o.vec, o.bound, False) for o in live if o.vec is not None]
                 self.durable = self.settled = len(self.log)  # it was read back from the disk
                 return
         lines = [f"{sorted(o.paths)}: seen {'none' if seen[o] is None else seen[o][0]}, events "
