@@ -43,6 +43,19 @@ static void on_stop(int sig)
 	errno = e;
 }
 
+/* what serves the mount, for `status`: known once the kernel has agreed, which is before the engine answers anything */
+static struct {
+	char name[12], why[240];
+	uint64_t ring_bytes;
+} way;
+
+static void way_say(const struct transport *t)
+{
+	snprintf(way.name, sizeof way.name, "%s", transport_name(t));
+	snprintf(way.why, sizeof way.why, "%s", transport_why(t));
+	way.ring_bytes = transport_ring_bytes(t);
+}
+
 static void signals_set(void)
 {
 	struct sigaction sa = {.sa_handler = on_stop};
@@ -130,7 +143,9 @@ int serve_run(const struct serve_cfg *c, int word_fd)
 	        .mem_limit = c->mem_limit,
 	        .read_only = c->read_only,
 	        .owner_uid = (uint32_t)getuid(),
-	        .transport = c->transport ? c->transport : "plain",
+	        .transport = way.name,
+	        .transport_why = way.why,
+	        .transport_ring_bytes = &way.ring_bytes,
 	        .version = VEXFS_VERSION_TEXT};
 	rc = eng_new(&ec, &e);
 	if (rc < 0) {
@@ -167,8 +182,10 @@ int serve_run(const struct serve_cfg *c, int word_fd)
 	serving_at = c->mnt;
 	signals_set();
 	rc = transport_start(t);
-	if (rc >= 0)
+	if (rc >= 0) {
+		way_say(t);
 		rc = eng_start(e);
+	}
 	if (rc < 0) {
 		bad = sentence("the mount's threads cannot start", rc, NULL);
 		goto out;

@@ -42,7 +42,10 @@ struct eng_cfg {
 	uint64_t mem_limit;
 	bool read_only;
 	uint32_t owner_uid;    /* the mount's owner */
-	const char *transport; /* for status; static string */
+	/* for status: what serves the mount, why not a faster one ("": nothing to say), bytes reserved for its rings.  The caller's own,
+	 * filled by it when known, which is after eng_new; alive as long as the engine */
+	const char *transport, *transport_why;
+	const uint64_t *transport_ring_bytes;
 	const char *version;
 };
 struct engine;

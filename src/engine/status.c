@@ -170,6 +170,8 @@ int status_run(struct engine *e, struct eng_job *j)
 	num(&b, "uptime_ms", e->start_ns ? (os_mono_ns(e->os) - e->start_ns) / 1000000 : 0);
 	components(e, &b);
 	str(&b, "transport", e->cfg.transport);
+	str(&b, "transport_why", e->cfg.transport_why ? e->cfg.transport_why : "");
+	num(&b, "transport_ring_bytes", e->cfg.transport_ring_bytes ? *e->cfg.transport_ring_bytes : 0);
 	str(&b, "watch", "none");
 	num(&b, "generation", ready ? store_generation(e->st) : 0);
 	num(&b, "pending", owner ? pending : pending != 0);
