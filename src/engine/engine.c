@@ -153,7 +153,7 @@ static void op_visible(struct store_op *op, int rc)
 	struct eng_op *o = (struct eng_op *)op;
 	if (o->applied)
 		rc = o->applied(o, rc);
-	bool durable = o->j ? job_durable(o->j) : o->sync_durable;
+	bool durable = o->j ? o->j->want_durable : o->sync_durable;
 	if (!durable || rc < 0)
 		op_tell(o, rc);
 }

@@ -76,6 +76,7 @@ struct eng_obj {
 	uint8_t qf; /* what ingest is to do */
 	bool has_payload, stored;
 	uint32_t change_n; /* contents written through the mount, counted */
+	uint64_t text_commit; /* e->text_commits when it was committed last */
 	uint32_t text_seen; /* change_n when the text that is searched was read */
 	bool nlink_asked; /* a walk was asked for because it has more names than we know */
 };
@@ -302,6 +303,7 @@ struct engine {
 	struct thread opener, searcher[ENG_SEARCHERS], updater, ingester, indexer;
 	_Atomic int index_stop_now;
 	_Atomic uint64_t text_ver;
+	_Atomic uint64_t text_commits; /* texts replaced: who read the full text before looks again */
 	/* ingest's own */
 	struct ingest *ing;
 };
@@ -325,10 +327,6 @@ int job_dispatch(struct engine *e, struct eng_job *j, bool may_inline); /* store
 int job_refuse(struct eng_job *j, int rc, const char *detail); /* fills rc and err; returns rc */
 int job_finish(struct engine *e, struct eng_job *j, int rc, bool parked); /* ENG_DONE, or done() is called */
 int job_push(struct engine *e, struct wq *q, struct eng_job *j); /* parks */
-static inline bool job_durable(const struct eng_job *j)
-{
-	return j->want_durable || j->priv.n[7];
-}
 void job_wait_check(struct engine *e);
 void search_thread(void *arg);
 void update_thread(void *arg);
@@ -382,6 +380,7 @@ int put_visible(struct eng_op *o, int rc);
 int eng_read_payload(struct engine *e, struct eng_job *j, uint32_t cid, bool is_free, uint64_t owner, const char **ret,
         uint32_t *ret_n);
 int get_slow(struct engine *e, struct eng_job *j);
+void reads_fresh(struct engine *e, struct eng_job *j);
 int rd_sync(struct engine *e, struct store_read *rd); /* threads that may wait: a read on a reader thread, answered */
 void update_replace_queue(struct engine *e, struct eng_obj *over, struct eng_obj *moved); /* [objects, write] */
 int inline_get(struct engine *e, struct eng_job *j); /* 1: needs a thread */

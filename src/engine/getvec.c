@@ -116,6 +116,16 @@ int rd_sync(struct engine *e, struct store_read *rd)
 	bell_done(&w.bell);
 	return rc < 0 ? rc : rd->rc;
 }
+/* readers see commits only: what was acknowledged before is committed first, once a job. Where that fails the answer says incomplete. */
+void reads_fresh(struct engine *e, struct eng_job *j)
+{
+	if (j->priv.n[6] || !store_queue_len(e->st))
+		return;
+	j->priv.n[6] = 1;
+	struct eng_op *o = store_health(e->st) < 0 ? NULL : op_get_wait(e, SOP_barrier);
+	if (!o || op_run(o, true) < 0)
+		j->priv.n[2] = 1;
+}
 static int read_payload(struct engine *e, struct eng_job *j, uint32_t cid, bool is_free, uint64_t owner,
         const char **ret, uint32_t *ret_n)
 {
@@ -123,6 +133,7 @@ static int read_payload(struct engine *e, struct eng_job *j, uint32_t cid, bool 
 	rd.oid = is_free ? 0 : owner;
 	rd.cid = is_free ? cid : 0;
 	rd.free_id = is_free ? owner : 0;
+	reads_fresh(e, j);
 	int rc = rd_sync(e, &rd);
 	if (rc < 0 && rc != -ENOENT && rc != -ENODATA)
 		return rc;

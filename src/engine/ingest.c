@@ -228,6 +228,7 @@ static void done_durable(struct store_op *op, int rc)
 			obj->text_stamp = op->stamp;
 			obj->text_state = op->text_state;
 			obj->text_seen = o->tag;
+			obj->text_commit = atomic_fetch_add(&e->text_commits, 1) + 1;
 		}
 		pthread_rwlock_unlock(&e->objects);
 	}

@@ -14,7 +14,7 @@
 #include "engine/engine_priv.h"
 
 /* priv: p[0] next in a list; n[0] operations out, n[1] fd is ours, n[2] answer is incomplete, n[3] walks to wait for, n[4] start,
- * n[7] the answer must be in the catalog, because readers of payloads look there */
+ * n[6] what it reads of the catalog is committed */
 static enum perf_op perf_of(const struct eng_job *j)
 {
 	switch (j->verb) {
@@ -117,7 +117,7 @@ void job_ops_begin(struct engine *e, struct eng_job *j)
 void job_op_add(struct eng_job *j, struct eng_op *o)
 {
 	__atomic_add_fetch(&j->priv.n[0], 1, __ATOMIC_ACQ_REL);
-	o->op.want_durable = job_durable(j);
+	o->op.want_durable = j->want_durable;
 	o->j = j;
 }
 void job_op_done(struct engine *e, struct eng_job *j, int rc)

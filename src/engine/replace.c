@@ -89,6 +89,9 @@ static void copy_payload(struct engine *e, uint64_t from, uint64_t to)
 {
 	struct arena a;
 	arena_init(&a, MEM_engine, CONF_PAYLOAD_MAX * 4);
+	struct eng_op *first = op_get_wait(e, SOP_barrier); /* readers see commits only */
+	if (first)
+		(void)op_run(first, true); /* where it fails there is nothing to read, and the store says so */
 	struct store_read rd = {.kind = SRD_payload, .arena = &a, .oid = from};
 	struct eng_op *o = rd_sync(e, &rd) >= 0 && rd.data_n ? op_get_wait(e, SOP_payload_put) : NULL;
 	if (o) {

@@ -13,6 +13,7 @@
 
 #define SEARCH_SLACK      16u
 #define SEARCH_FIRST_TEXT 64u
+#define SEARCH_TEXT_TRIES 4u
 #define SEARCH_PAGE_MAX   1024u
 #define RRF_K             60.0f
 #define HYBRID_DEPTH      100u
@@ -34,6 +35,8 @@ struct search {
 	struct judge g;
 	uint32_t k, ef;
 	bool free_ok, exclude;
+	bool moved; /* a hit may be of a text that was replaced while the words were looked up */
+	uint64_t text_seen; /* e->text_commits before that */
 	uint64_t exclude_oid;
 	struct found *f;
 	uint32_t f_n, f_cap;
@@ -245,12 +248,7 @@ static int filter_read(struct search *s, uint32_t cid, uint32_t rows_n)
 	struct eng_job *j = s->j;
 	if (!j->filter)
 		return 0;
-	if (store_queue_len(s->e->st)) {
-		struct eng_op *o = op_get_wait(s->e, SOP_barrier);
-		if (!o)
-			return -VX_ERR_queue_full;
-		VX_TRY(op_run(o, true));
-	}
+	reads_fresh(s->e, j);
 	struct store_read rd = {.kind = SRD_filter,
 	        .arena = j->arena,
 	        .filter = j->filter,
@@ -393,6 +391,13 @@ static int take_chunk(struct search *s, const struct store_fts_hit *hit)
 	uint64_t ino;
 	if (s->j->has_min_score && hit->score < s->j->min_score)
 		return 0;
+	pthread_rwlock_rdlock(&e->objects);
+	const struct eng_obj *was = obj_by_oid(&e->t, hit->oid);
+	bool moved = was && was->text_commit > s->text_seen;
+	pthread_rwlock_unlock(&e->objects);
+	s->moved |= moved;
+	if (moved)
+		return 0;
 	int rc = seen_add(s, hit->oid, s->j->group_chunk ? hit->ord + 16 : 1);
 	if (rc <= 0)
 		return rc;
@@ -403,6 +408,8 @@ static int take_chunk(struct search *s, const struct store_fts_hit *hit)
 	pthread_rwlock_rdlock(&e->objects);
 	const struct eng_obj *o = obj_by_oid(&e->t, hit->oid);
 	enum eng_state state = o ? text_state(o, &st) : ENG_STATE_none;
+	if (o && o->text_commit > s->text_seen) /* between the first look and this one */
+		state = ENG_STATE_none;
 	bool again = o && (state == ENG_STATE_pending || (state == ENG_STATE_stale && !text_changed(o))) &&
 	             !(o->qf & QF_QUEUED);
 	pthread_rwlock_unlock(&e->objects);
@@ -432,13 +439,11 @@ static int take_chunk(struct search *s, const struct store_fts_hit *hit)
 	s->f_n++;
 	return 1;
 }
-static int text_leg(struct search *s, const char *text, uint32_t n, uint32_t k)
+static int text_pages(struct search *s, const char *text, uint32_t n, uint32_t k)
 {
 	struct eng_job *j = s->j;
 	uint32_t base = s->f_n, offset = 0, limit = k * 4 > SEARCH_FIRST_TEXT ? k * 4 : SEARCH_FIRST_TEXT;
-	if (n > CONF_QUERY_TEXT_MAX)
-		return -VX_ERR_query_too_long;
-	VX_TRY(filter_read(s, 0, 0));
+	s->text_seen = atomic_load(&s->e->text_commits);
 	for (;;) {
 		if (limit > SEARCH_PAGE_MAX)
 			limit = SEARCH_PAGE_MAX;
@@ -468,6 +473,34 @@ static int text_leg(struct search *s, const char *text, uint32_t n, uint32_t k)
 		offset += rd.hit_n;
 		limit *= 4;
 	}
+}
+
+static void seen_clear(struct search *s)
+{
+	if (s->seen)
+		memset(s->seen, 0, (size_t)s->seen_cap * sizeof(*s->seen));
+	s->seen_n = 0;
+}
+/* a text that is replaced between the looking up of its words and the judging of its hits is looked up again: the hit may be of
+ * either content */
+static int text_leg(struct search *s, const char *text, uint32_t n, uint32_t k)
+{
+	uint32_t base = s->f_n;
+	if (n > CONF_QUERY_TEXT_MAX)
+		return -VX_ERR_query_too_long;
+	VX_TRY(filter_read(s, 0, 0));
+	for (unsigned i = 0; i < SEARCH_TEXT_TRIES; i++) {
+		s->moved = false;
+		VX_TRY(text_pages(s, text, n, k));
+		if (!s->moved)
+			return 0;
+		if (i + 1 == SEARCH_TEXT_TRIES)
+			break;
+		s->f_n = base;
+		seen_clear(s);
+	}
+	s->j->priv.n[2] = 1; /* without those that would not hold still */
+	return 0;
 }
 
 /* ---- like: near a file ---- */
@@ -663,9 +696,7 @@ static int hybrid(struct search *s, struct eng_coll *c)
 	j->has_min_score = false; /* of the fused score */
 	int rc = vec_leg(s, c, j->vec, j->vec_bytes, depth);
 	uint32_t first = s->f_n;
-	if (s->seen)
-		memset(s->seen, 0, (size_t)s->seen_cap * sizeof(*s->seen));
-	s->seen_n = 0;
+	seen_clear(s);
 	if (rc >= 0)
 		rc = text_leg(s, j->text, j->text_n, depth);
 	j->has_min_score = min;

@@ -337,7 +337,6 @@ static int put_run(struct engine *e, struct eng_job *j)
 	else if (!p.vec || !p.vec_bytes)
 		return -VX_ERR_dim_range;
 	p.set_payload = j->payload || j->verb == EV_payload;
-	j->priv.n[7] = p.set_payload;
 	p.payload = j->payload;
 	p.payload_n = j->payload ? j->payload_n : 0;
 	if (p.payload_n > CONF_PAYLOAD_MAX)
@@ -358,7 +357,7 @@ static int batch_run(struct engine *e, struct eng_job *j)
 	struct eng_coll *c;
 	bool any_free = false;
 	for (uint32_t i = 0; i < j->point_n; i++)
-		any_free |= !j->points[i].path, j->priv.n[7] |= j->points[i].payload != NULL;
+		any_free |= !j->points[i].path;
 	VX_TRY(writable_coll(e, j, any_free, &c));
 	int rc = 0;
 	for (uint32_t i = 0; i < j->point_n && rc >= 0; i++) {
@@ -511,7 +510,6 @@ static int del_run(struct engine *e, struct eng_job *j)
 {
 	uint64_t owner = j->free_id;
 	struct note_stat st;
-	j->priv.n[7] = j->is_free_point || (j->coll && !strcmp(j->coll, "*"));
 	if (!j->is_free_point) {
 		/* by the key alone when it is known: a file may lose its vector whatever has become of its name */
 		uint64_t oid = 0;
