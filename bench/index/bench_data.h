@@ -108,13 +108,20 @@ static int bench_cmp(const void *a, const void *b)
 }
 /* one pass; ids[k] of query i are filled by search(); the clock of the pass is CPU time, of a query wall time */
 typedef void (*bench_search)(void *u, const float *q, uint32_t k, uint32_t ef, int32_t *ids, uint64_t *distances);
-static void bench_serve(const struct bench_set *s, bench_search search, void *u)
+/* other(): answers a line that is not a number; may be NULL */
+static void bench_serve(const struct bench_set *s, bench_search search, void *u,
+        void (*other)(void *u, const struct bench_set *s, const char *line))
 {
 	const uint32_t k = 10;
 	int32_t *ids = (int32_t *)malloc((size_t)s->queries * k * 4);
 	double *t = (double *)malloc(s->queries * sizeof(double));
 	char line[256];
 	while (fgets(line, sizeof(line), stdin)) {
+		if (other && (line[0] < '0' || line[0] > '9')) {
+			other(u, s, line);
+			fflush(stdout);
+			continue;
+		}
 		uint32_t ef = (uint32_t)atoi(line);
 		uint64_t dist = 0, found = 0;
 		for (uint32_t i = 0; i < 50 && i < s->queries; i++) /* warm */

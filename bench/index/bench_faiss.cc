@@ -65,6 +65,6 @@ int main(int argc, char **argv)
 		kind.c_str(), s.n, cpu, wall, threads, over, bench_rss());
 	fflush(stdout);
 	omp_set_num_threads(1);
-	bench_serve(&s, search, nullptr);
+	bench_serve(&s, search, nullptr, nullptr);
 	return 0;
 }

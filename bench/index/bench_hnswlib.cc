@@ -53,6 +53,6 @@ int main(int argc, char **argv)
 	printf("{\"engine\":\"hnswlib\",\"n\":%u,\"build_cpu_s\":%.2f,\"build_wall_s\":%.2f,\"threads\":%d,\"overhead_bytes\":%.1f,\"rss\":%ld}\n",
 		s.n, cpu, wall, threads, over, bench_rss());
 	fflush(stdout);
-	bench_serve(&s, search, &h);
+	bench_serve(&s, search, &h, nullptr);
 	return 0;
 }

@@ -6,6 +6,7 @@
 #include "simd/simd.h"
 
 struct ctx {
+	const struct vec_rows *rows;
 	struct index *ix;
 	struct row_bits live;
 };
@@ -18,6 +19,50 @@ static void search(void *u, const float *q, uint32_t k, uint32_t ef, int32_t *id
 	for (int i = 0; i < (int)k; i++)
 		ids[i] = i < n ? (int32_t)hit[i].row : -1;
 	*distances += iq.distances;
+}
+/* "filter SHARE EF": a random filter that keeps SHARE of the rows; the walk, the exact scan of the matches, and their answers */
+static void filtered(void *u, const struct bench_set *s, const char *line)
+{
+	struct ctx *c = u;
+	double share, t_walk = 0, t_scan = 0;
+	unsigned ef, m = 0, short_ = 0, exact = 0;
+	uint64_t found = 0, want = 0, dist = 0, rng = 12345;
+	if (sscanf(line, "filter %lf %u", &share, &ef) != 2) {
+		printf("{\"error\":\"what?\"}\n");
+		return;
+	}
+	struct row_bits f = {.n = s->n, .w = calloc(s->n / 64 + 1, 8)};
+	for (uint32_t i = 0; i < s->n; i++) {
+		rng = rng * 6364136223846793005ull + 1442695040888963407ull;
+		if ((double)(rng >> 11) * 0x1p-53 < share) {
+			f.w[i >> 6] |= 1ull << (i & 63);
+			m++;
+		}
+	}
+	uint32_t n = s->queries < 300 ? s->queries : 300;
+	for (uint32_t i = 0; i < n; i++) {
+		struct index_hit a[10], b[10];
+		struct index_query q = {
+		        .q = s->query + (size_t)i * s->dim, .k = 10, .ef = ef, .live = &c->live, .filter = &f};
+		double t0 = bench_wall();
+		int x = flat_search(c->rows, &q, a);
+		double t1 = bench_wall();
+		int y = index_search(c->ix, &q, b);
+		double t2 = bench_wall();
+		t_scan += t1 - t0;
+		t_walk += t2 - t1;
+		dist += q.distances;
+		exact += q.exact;
+		short_ += y < x;
+		want += (uint64_t)x;
+		for (int j = 0; j < y; j++)
+			found += x > 0 && b[j].distance <= a[x - 1].distance * (1 + 1e-6f) + 1e-7f;
+	}
+	printf("{\"share\":%g,\"matches\":%u,\"recall\":%.4f,\"short\":%u,\"exact\":%.3f,\"us\":%.1f,\"scan_us\":%.1f,"
+	       "\"distances\":%.0f}\n",
+	        share, m, want ? (double)found / (double)want : 1.0, short_, (double)exact / n, t_walk / n * 1e6,
+	        t_scan / n * 1e6, (double)dist / n);
+	free((void *)f.w);
 }
 int main(int argc, char **argv)
 {
@@ -63,6 +108,7 @@ int main(int argc, char **argv)
 	       "\"overhead_bytes\":%.1f,\"rss\":%ld}\n",
 	        simd_get()->name, st.codes, s.n, cpu, wall, threads, (double)st.bytes / s.n, bench_rss());
 	fflush(stdout);
-	bench_serve(&s, search, &c);
+	c.rows = &rows;
+	bench_serve(&s, search, &c, filtered);
 	return 0;
 }
