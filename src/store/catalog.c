@@ -199,7 +199,9 @@ int cat_open(struct catalog *c, const char *path, int flags, unsigned cache_kib,
 	if (!r)
 		r = cat_exec(c, "PRAGMA mmap_size=0;PRAGMA cell_size_check=1;PRAGMA wal_autocheckpoint=0");
 	if (!r && !(flags & SQLITE_OPEN_READONLY))
-		r = cat_exec(c, "PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;PRAGMA journal_size_limit=4194304");
+		/* before the first table, or it has no effect: room is given back in steps (store_thread.c) */
+		r = cat_exec(c, "PRAGMA auto_vacuum=INCREMENTAL;PRAGMA journal_mode=WAL;PRAGMA synchronous=FULL;PRAGMA "
+		                "journal_size_limit=4194304");
 	if (r < 0) {
 		detail_set(reterr, r, sqlite3_errmsg(c->db));
 		cat_close(c);
@@ -218,7 +220,7 @@ void cat_close(struct catalog *c)
 	c->db = NULL;
 }
 
-static int pragma_int(struct catalog *c, const char *text, int64_t *ret)
+int cat_pragma(struct catalog *c, const char *text, int64_t *ret)
 {
 	sqlite3_stmt *s;
 	if (sqlite3_prepare_v2(c->db, text, -1, &s, NULL) != SQLITE_OK)
@@ -235,9 +237,9 @@ static int pragma_int(struct catalog *c, const char *text, int64_t *ret)
 int cat_format(struct catalog *c)
 {
 	int64_t app, ver, tables;
-	VX_TRY(pragma_int(c, "PRAGMA application_id", &app));
-	VX_TRY(pragma_int(c, "PRAGMA user_version", &ver));
-	VX_TRY(pragma_int(c, "SELECT count(*) FROM sqlite_master", &tables));
+	VX_TRY(cat_pragma(c, "PRAGMA application_id", &app));
+	VX_TRY(cat_pragma(c, "PRAGMA user_version", &ver));
+	VX_TRY(cat_pragma(c, "SELECT count(*) FROM sqlite_master", &tables));
 	if (!app && !ver && !tables)
 		return -ENOENT;
 	if (app != CATALOG_APP_ID || ver < 1)

@@ -89,6 +89,7 @@ void cat_close(struct catalog *c);
 int cat_create(struct catalog *c);
 /* cat_format - 0: readable; -VX_ERR_store_newer, -VX_ERR_store_format, -ENOENT: empty database */
 int cat_format(struct catalog *c);
+int cat_pragma(struct catalog *c, const char *text, int64_t *ret); /* the one integer that a statement gives */
 int cat_exec(struct catalog *c, const char *sql);
 int cat_rc(struct catalog *c, int sqlite_rc); /* the code of a failed SQLite call */
 int cat_stmt(struct catalog *c, enum cat_sql which, sqlite3_stmt **ret);

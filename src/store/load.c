@@ -153,6 +153,11 @@ int store_load(struct store *st, const struct store_load_cb *cb, void *u)
 		rc = each(&l, CAT_SEL_VEC, row_vec);
 	if (!rc)
 		rc = each(&l, CAT_SEL_GRAPH " ORDER BY cid,gen DESC", row_graph);
+	for (uint32_t i = 0; i < CONF_COLLECTIONS_MAX; i++) {
+		struct coll *c = atomic_load(&st->coll[i]);
+		if (c)
+			atomic_store(&c->free_seen, c->free_n);
+	}
 	if (rc < 0 && !st->loaded)
 		free_none(st); /* a part of the rows was seen: no slot may be taken for free */
 	else

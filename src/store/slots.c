@@ -101,7 +101,7 @@ int row_free_add(struct coll *c, uint32_t row)
 	}
 	if (!(c->free_w[w] >> (row % 64) & 1)) {
 		c->free_w[w] |= 1ull << (row % 64);
-		c->free_n++;
+		atomic_store_explicit(&c->free_seen, ++c->free_n, memory_order_relaxed);
 		if (w < c->free_hint)
 			c->free_hint = w;
 	}
@@ -115,13 +115,14 @@ int row_alloc(struct coll *c, uint32_t *ret)
 		if (!w)
 			continue;
 		c->free_w[c->free_hint] = w & (w - 1);
-		c->free_n--;
+		atomic_store_explicit(&c->free_seen, --c->free_n, memory_order_relaxed);
 		*ret = c->free_hint * 64 + (uint32_t)__builtin_ctzll(w);
 		return 0;
 	}
 	if (c->next_row >= CONF_ROWS_MAX)
 		return -VX_ERR_store_full;
 	*ret = c->next_row++;
+	atomic_store_explicit(&c->rows_seen, c->next_row, memory_order_relaxed);
 	return 0;
 }
 
@@ -250,6 +251,7 @@ int slots_open(struct store *st, struct coll *c, uint32_t n)
 		VX_TRY(seg_open_old(st, c, s, want < rows_seg_count(s) ? want : rows_seg_count(s)));
 	}
 	c->next_row = n;
+	atomic_store_explicit(&c->rows_seen, n, memory_order_relaxed);
 	c->was_bound = c->c.dim != 0;
 	atomic_store_explicit(&r->n, n, memory_order_release);
 	return 0;
@@ -363,7 +365,9 @@ void slots_retire(struct store *st, struct coll *c)
 	mem_free(MEM_store, c->free_w);
 	c->free_w = NULL;
 	c->free_words = c->free_n = c->free_hint = 0;
-	c->next_row = 0;
+	c->next_row = c->punch_at = 0;
+	atomic_store_explicit(&c->rows_seen, 0, memory_order_relaxed);
+	atomic_store_explicit(&c->free_seen, 0, memory_order_relaxed);
 	c->was_bound = false;
 }
 
@@ -389,6 +393,64 @@ uint64_t slots_bytes(const struct coll *c)
 	for (uint32_t s = 0; s < ROWS_SEGS; s++)
 		n += c->seg[s].map_bytes;
 	return n;
+}
+
+/* ---- giving room back ------------------------------------------------------------------------------------------------------- */
+
+#define PUNCH_PAGE 4096u
+
+static bool rows_free(const struct coll *c, uint32_t from, uint32_t to)
+{
+	for (; from < to; from++)
+		if (!row_is_free(c, from))
+			return false;
+	return true;
+}
+
+/* the run of free rows from @row on within its segment, as whole pages: a page shared with a row in use stays */
+static int punch_run(struct store *st, struct coll *c, uint32_t row, uint32_t end)
+{
+	struct vec_rows *r = atomic_load(&c->rows);
+	uint32_t seg = rows_seg(row), first = rows_seg_first(seg);
+	struct seg *g = &c->seg[seg];
+	uint64_t from = (file_bytes(r, row - first) + PUNCH_PAGE - 1) & ~(uint64_t)(PUNCH_PAGE - 1);
+	uint64_t to = file_bytes(r, end - first);
+	/* the last page goes whole when nothing follows in the file */
+	if (end - first < g->rows)
+		to &= ~(uint64_t)(PUNCH_PAGE - 1);
+	if (to <= from || !g->map)
+		return 0;
+	if (g->fd < 0)
+		VX_TRY(seg_open_fd(st, c, seg, O_RDWR, &g->fd));
+	VX_TRY(os_fallocate(
+	        st->os, g->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)from, (off_t)(to - from)));
+	atomic_fetch_add_explicit(&st->n_punched, to - from, memory_order_relaxed);
+	return 0;
+}
+
+int slots_punch_step(struct store *st, struct coll *c, uint32_t rows)
+{
+	struct vec_rows *r = atomic_load(&c->rows);
+	if (c->punch_never || !r->stride)
+		return 0;
+	uint32_t stop = c->punch_at + rows < c->next_row ? c->punch_at + rows : c->next_row;
+	while (c->punch_at < stop) {
+		uint32_t row = c->punch_at, seg_end = rows_seg_first(rows_seg(row)) + rows_seg_count(rows_seg(row));
+		if (!row_is_free(c, row)) {
+			c->punch_at++;
+			continue;
+		}
+		uint32_t end = row + 1;
+		while (end < seg_end && end < c->next_row && end - row < 65536 && rows_free(c, end, end + 1))
+			end++;
+		c->punch_at = end;
+		int rc = punch_run(st, c, row, end);
+		if (rc < 0) {
+			c->punch_never = rc == -EOPNOTSUPP || rc == -ENOSYS || rc == -EINVAL;
+			return rc;
+		}
+	}
+	return c->punch_at < c->next_row;
 }
 
 /* ---- directories ---------------------------------------------------------------------------------------------------------- */

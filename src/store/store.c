@@ -518,6 +518,19 @@ uint64_t store_queue_len(const struct store *st)
 	return atomic_load_explicit(&st->queue_len, memory_order_relaxed);
 }
 
+uint32_t store_compactable(const struct store *st, uint32_t cid)
+{
+	const struct coll *c = coll_find(st, cid);
+	if (!c)
+		return 0;
+	uint32_t n = atomic_load_explicit(&c->rows_seen, memory_order_relaxed);
+	uint32_t unused = atomic_load_explicit(&c->free_seen, memory_order_relaxed);
+	if (n < ROWS_SEG0 || unused < n / 3)
+		return 0;
+	/* rows at the end, as many as there is room below them: an upper bound, since some of the end is free itself */
+	return unused < n - unused ? unused : n - unused;
+}
+
 void store_reclaim(struct store *st)
 {
 	atomic_fetch_add(&st->epoch, 1);
@@ -551,6 +564,7 @@ void store_stats(struct store *st, struct store_stats *ret)
 	        .ops = GET(n_ops),
 	        .bytes_slots = GET(n_bytes_slots),
 	        .disk_bytes = GET(n_disk),
+	        .punched_bytes = GET(n_punched),
 	        .objects = GET(n_objects),
 	        .vectors = GET(n_vectors),
 	        .dead_rows = GET(n_dead),

@@ -53,6 +53,8 @@ enum store_op_kind {
 	SOP_link_del,    /* oid, parent, name */
 	SOP_vec_put,     /* cid, oid or free_id, vec, vec_bytes, stamp; old_row (or UINT32_MAX) becomes dead; ret_row */
 	SOP_vec_del,     /* cid, old_row becomes dead */
+	SOP_vec_move,    /* cid, old_row: its vector is copied to a free row below it (ret_row), same owner and stamp, old_row becomes dead.
+			  * -VX_ERR_bad_value: no free row below, or old_row is not live. For compaction: see store_compactable */
 	SOP_vec_stamp,   /* cid, old_row, stamp */
 	SOP_row_free,    /* cid, old_row: dead row is in no graph and no reader: may be reused */
 	SOP_payload_put, /* oid, or cid + free_id; data, data_n = JSON; data_n 0 removes */
@@ -143,6 +145,10 @@ uint64_t store_queue_len(const struct store *st);                   /* [any] ops
  * function is in nobody's hands any more: what was retired before that call (outgrown maps, dropped collections) is freed by the
  * store thread.  Never calling it is safe: all goes at store_close. [any] */
 void store_reclaim(struct store *st);
+/* store_compactable - live rows at the end of the collection that would fit into free rows before them, when those waste more than a
+ * third of its slots; 0: nothing to do.  The engine moves that many of its highest live rows by SOP_vec_move, links the new rows,
+ * unlinks and frees the old; the emptied end then goes back to the file system (holes), as does any page of free slots. [any] */
+uint32_t store_compactable(const struct store *st, uint32_t cid);
 /* store_meta_get - what SOP_meta_put stored, as of the last commit before store_load; on the opening thread, before any op.
  * Return 0; -ENOENT; -ERANGE (ret_n: bytes needed). */
 int store_meta_get(struct store *st, const char *name, void *buf, uint32_t cap, uint32_t *ret_n);
@@ -191,7 +197,8 @@ struct store_read {
 int store_read(struct store *st, struct store_read *rd); /* [any] 0 queued; -VX_ERR_queue_full, -VX_ERR_shutting_down */
 
 struct store_stats {
-	uint64_t generation, commits, flushes, ops, bytes_slots, disk_bytes, objects, vectors, dead_rows, chunks;
+	/* disk_bytes: slot files as mapped, holes included; punched_bytes: given back to the file system so far */
+	uint64_t generation, commits, flushes, ops, bytes_slots, disk_bytes, punched_bytes, objects, vectors, dead_rows, chunks;
 };
 void store_stats(struct store *st, struct store_stats *ret); /* [any] counters only */
 

@@ -43,6 +43,9 @@ struct coll {
 	uint32_t next_row;
 	uint64_t *free_w;                /* bit: the row's slot may be written again */
 	uint32_t free_words, free_n, free_hint;
+	_Atomic uint32_t rows_seen, free_seen; /* next_row and free_n, for [any] */
+	uint32_t punch_at;               /* compaction: rows below are looked at */
+	bool punch_due, punch_never;     /* rows were freed since it began; the file system has no holes */
 	uint8_t *buf;                    /* one slot, being put together */
 };
 
@@ -66,6 +69,9 @@ int slots_put(struct store *st, struct coll *c, uint32_t row, const void *vec, u
 int slots_sync(struct store *st, struct coll *c, uint64_t *flushes);
 void slots_retire(struct store *st, struct coll *c); /* maps go once nobody can read them; write handles close now */
 void slots_done(struct store *st, struct coll *c);   /* everything, at once */
+/* slots_punch_step - look at up to @rows rows; pages of free slots become holes. 1: more to look at; 0: done; < 0: given up.
+ * Only rows whose freeing is committed may be in the bitmap then: it runs between groups. */
+int slots_punch_step(struct store *st, struct coll *c, uint32_t rows);
 uint64_t slots_bytes(const struct coll *c);
 /* coll_dir_clear - unlink every file of cN/ but those of @keep_graphs; the directory itself too when @rm */
 int coll_dir_clear(struct store *st, int dirfd, bool keep_graphs);
@@ -126,6 +132,7 @@ struct store {
 	struct retired *retired;
 	_Atomic uint64_t epoch, epoch_freed;
 	uint32_t wal_pages;
+	bool vacuum_due;
 	const void *shm[STORE_SHM_REGIONS];
 	uint32_t shm_n;
 	_Atomic uint32_t shm_bad; /* a page of catalog.db-shm was lost: SQLite's view of its log can't be trusted */
@@ -139,7 +146,7 @@ struct store {
 
 	_Atomic int health;
 	_Atomic uint64_t queue_len, generation;
-	_Atomic uint64_t n_commits, n_flushes, n_ops, n_bytes_slots, n_disk, n_objects, n_vectors, n_dead, n_chunks;
+	_Atomic uint64_t n_commits, n_flushes, n_ops, n_bytes_slots, n_punched, n_disk, n_objects, n_vectors, n_dead, n_chunks;
 };
 
 /* no_space_left - the disk, the quota or the file size limit: a state that passes */

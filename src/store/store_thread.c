@@ -180,7 +180,7 @@ static void after_commit_coll(struct store *st, struct coll *c)
 static void after_commit(struct store *st)
 {
 	for (uint32_t i = 0; i < st->pend_free_n; i++)
-		if (row_free_add(st->pend_free[i].c, st->pend_free[i].row) < 0)
+		if (st->pend_free[i].c->punch_due = true, row_free_add(st->pend_free[i].c, st->pend_free[i].row) < 0)
 			break; /* no memory for the note: those rows are found free at the next opening */
 	for (uint32_t i = 0; i < st->pend_unlink_n; i++)
 		(void)os_unlinkat(
@@ -231,6 +231,7 @@ static void group_commit(struct store *st)
 		flushed(st, 1);
 		st->in_tx = false;
 		after_commit(st);
+		st->vacuum_due = true;
 		store_shm_watch(st);
 		store_counters(st);
 		atomic_store(&st->health, 0);
@@ -465,6 +466,36 @@ static int op_vec_put(struct store *st, struct store_op *op)
 	return 0;
 }
 
+static int op_vec_move(struct store *st, struct store_op *op)
+{
+	struct coll *c;
+	struct vec_rec v;
+	VX_TRY(live_coll(st, op->cid, &c));
+	GRP(tx_begin(st));
+	int rc = cat_vec_get(&st->cat, op->cid, op->old_row, &v);
+	if (rc == -ENOENT || (!rc && v.dead) || !c->free_n)
+		return -VX_ERR_bad_value;
+	GRP(rc);
+	const uint8_t *slot = rows_slot(atomic_load(&c->rows), op->old_row);
+	if (!slot || !slot_check(slot, c->c.dim, c->c.dtype, NULL))
+		return -VX_ERR_store_corrupt;
+	uint32_t to;
+	GRP(row_alloc(c, &to)); /* the lowest free one */
+	if (to > op->old_row) {
+		GRP(row_free_add(c, to));
+		return -VX_ERR_bad_value;
+	}
+	GRP(vec_dead(st, op->cid, op->old_row)); /* first: one live row an owner, at every moment */
+	v.row = to;
+	v.generation = st->state.generation + 1;
+	v.vid = st->vid_nonce << 32 | (++st->vid_seq & UINT32_MAX);
+	GRP(slots_put(st, c, to, slot, v.vid));
+	GRP(cat_vec_put(&st->cat, &v));
+	st->state.vectors++;
+	op->ret_row = to;
+	return 0;
+}
+
 static int op_vec_del(struct store *st, struct store_op *op)
 {
 	struct coll *c;
@@ -629,6 +660,8 @@ static int apply(struct store *st, struct store_op *op)
 		return op_vec_put(st, op);
 	case SOP_vec_del:
 		return op_vec_del(st, op);
+	case SOP_vec_move:
+		return op_vec_move(st, op);
 	case SOP_vec_stamp:
 		return op_vec_stamp(st, op);
 	case SOP_row_free:
@@ -662,6 +695,26 @@ int store_checkpoint(struct store *st, bool all)
 	return cat_rc(&st->cat, sqlite3_extended_errcode(st->cat.db));
 }
 
+/* pages that the catalog no longer needs go back to the file system, 256 at a time, when they are a quarter of it */
+static bool vacuum_step(struct store *st)
+{
+	int64_t unused = 0, all = 0;
+	if (!st->vacuum_due)
+		return false;
+	st->vacuum_due = false;
+	if (cat_pragma(&st->cat, "PRAGMA freelist_count", &unused) < 0 ||
+	        cat_pragma(&st->cat, "PRAGMA page_count", &all) < 0 || unused < 512 || unused < all / 4)
+		return false;
+	int rc = cat_exec(&st->cat, "PRAGMA incremental_vacuum(256)");
+	if (rc < 0) {
+		if (!harmless(rc))
+			(void)poison(st, rc);
+		return false;
+	}
+	st->vacuum_due = true;
+	return true;
+}
+
 static void checkpoint_maybe(struct store *st, bool idle)
 {
 	if (st->in_tx || atomic_load(&st->shm_bad) || st->wal_pages < (idle ? STORE_WAL_PAGES : STORE_WAL_PAGES_HI) ||
@@ -671,6 +724,25 @@ static void checkpoint_maybe(struct store *st, bool idle)
 	/* no room for the catalog to grow: all is safe in the log, tried again after the next commit */
 	if (rc < 0 && !harmless(rc))
 		(void)poison(st, rc);
+}
+
+/* one bounded piece of background work, between groups. True: there is more */
+static bool idle_step(struct store *st)
+{
+	if (st->in_tx || atomic_load(&st->health) != 0)
+		return false;
+	for (uint32_t i = 0; i < CONF_COLLECTIONS_MAX; i++) {
+		struct coll *c = atomic_load_explicit(&st->coll[i], memory_order_relaxed);
+		/* few free slots will be written again soon: holes in a busy file only scatter it */
+		if (!c || !c->punch_due || c->free_n < c->next_row / 5)
+			continue;
+		int rc = slots_punch_step(st, c, 16384);
+		if (rc > 0)
+			return true;
+		c->punch_due = false; /* done, or the file system cannot: neither is an error */
+		c->punch_at = 0;
+	}
+	return vacuum_step(st);
 }
 
 static void take(struct store *st, struct store_op *op)
@@ -709,6 +781,7 @@ static void take(struct store *st, struct store_op *op)
 void store_thread_main(void *arg)
 {
 	struct store *st = arg;
+	bool more = false;
 	for (;;) {
 		struct wq_item *it;
 		uint64_t wait = WQ_FOREVER;
@@ -716,6 +789,8 @@ void store_thread_main(void *arg)
 			uint64_t age = os_mono_ns(st->os) - st->group_began_ns;
 			wait = st->group_durable || age >= st->commit_ns ? 0 : st->commit_ns - age;
 		}
+		if (!st->group_n && more)
+			wait = 0;
 		int rc = wq_pop(&st->queue, wait, &it);
 		if (rc > 0)
 			take(st, WQ_OF(it, struct store_op, item));
@@ -724,8 +799,10 @@ void store_thread_main(void *arg)
 		                           os_mono_ns(st->os) - st->group_began_ns >= st->commit_ns))
 			group_commit(st);
 		if (!st->group_n) {
+			bool quiet = idle || !wq_len(&st->queue);
 			retired_free(st, false);
-			checkpoint_maybe(st, idle || !wq_len(&st->queue));
+			checkpoint_maybe(st, quiet);
+			more = rc >= 0 && quiet && idle_step(st);
 		}
 		if (rc < 0)
 			break;

@@ -45,6 +45,7 @@ enum fkind {
 	F_BIND,
 	F_UNBIND,
 	F_DROP,
+	F_MOVE,
 	F_REOPEN
 };
 struct fop {
@@ -146,6 +147,7 @@ static void model_apply(struct model *m, const struct fop *o)
 			m->f[f].vec[o->c] = m->f[f].stamp[o->c] = 0;
 		break;
 	case F_FREE:
+	case F_MOVE:
 	case F_CHUNKS:
 	case F_REOPEN:
 		break;
@@ -224,7 +226,9 @@ static void script_make(uint64_t seed, uint32_t steps)
 			add(F_GRAPH, 0, 0, x);
 		} else if (k < 38) {
 			add_coll(1 + rnd(COLLS - 1));
-		} else if (k < 39) {
+		} else if (k < 39 && sm.f[f].vec[c]) {
+			add(F_MOVE, f, c, 0);
+		} else if (k < 40) {
 			add(F_REOPEN, 0, 0, 0);
 		}
 		if (ops_n)
@@ -490,7 +494,7 @@ static int ack_fd = -1, log_fd = -1;
 struct run_op {
 	struct store_op op;
 	uint32_t i;
-	bool seen, scripted;
+	bool seen, scripted, may_fail;
 	int rc;
 	float v[DIM_MAX];
 	char pay[16384];
@@ -504,7 +508,7 @@ static void r_visible(struct store_op *op, int rc)
 	pthread_mutex_lock(&mu);
 	r->seen = true;
 	r->rc = rc;
-	failed |= rc < 0;
+	failed |= rc < 0 && !(r->may_fail && rc == -VX_ERR_bad_value);
 	pthread_cond_broadcast(&cv);
 	pthread_mutex_unlock(&mu);
 }
@@ -513,6 +517,8 @@ static void r_durable(struct store_op *op, int rc)
 	struct run_op *r = (struct run_op *)op;
 	uint8_t rec[12] = {0};
 	pthread_mutex_lock(&mu);
+	if (r->may_fail && rc == -VX_ERR_bad_value)
+		rc = 0;
 	failed |= rc < 0;
 	if (!rc && !failed && r->scripted) {
 		acked = r->i + 1;
@@ -605,6 +611,11 @@ static void run_one(struct view *v, uint32_t i)
 		if (v->dead_n[0])
 			op->old_row = v->dead[0][--v->dead_n[0]];
 		break;
+	case F_MOVE:
+		op->kind = SOP_vec_move;
+		op->old_row = v->row[o->c][o->f];
+		r->may_fail = true; /* there may be no free row below */
+		break;
 	case F_STAMP:
 		op->kind = SOP_vec_stamp;
 		op->old_row = v->row[o->c][o->f];
@@ -685,10 +696,12 @@ static void run_one(struct view *v, uint32_t i)
 	pthread_mutex_unlock(&mu);
 	if (failed)
 		return;
-	if (o->kind == F_VEC || o->kind == F_VDEL) {
+	if (o->kind == F_MOVE && row == UINT32_MAX)
+		return;
+	if (o->kind == F_VEC || o->kind == F_VDEL || o->kind == F_MOVE) {
 		if (v->row[o->c][o->f] != UINT32_MAX)
 			v->dead[o->c][v->dead_n[o->c]++] = v->row[o->c][o->f];
-		v->row[o->c][o->f] = o->kind == F_VEC ? row : UINT32_MAX;
+		v->row[o->c][o->f] = o->kind == F_VDEL ? UINT32_MAX : row;
 	} else if (o->kind == F_OBJDEL) {
 		for (uint32_t c = 0; c < COLLS; c++) {
 			if (v->row[c][o->f] != UINT32_MAX)

@@ -82,11 +82,17 @@ static void test_match(void)
 	static const struct {
 		const char *in, *out;
 	} t[] = {
-	        {"one", "\"one\""},
-	        {"one two", "\"one\" OR \"two\""},
-	        {"  a-b*c:(d) ^ NEAR/2 \"x", "\"a\" OR \"b\" OR \"c\" OR \"d\" OR \"NEAR\" OR \"2\" OR \"x\""},
-	        {"na\xc3\xafve caf\xc3\xa9", "\"na\xc3\xafve\" OR \"caf\xc3\xa9\""},
-	        {"\xff\xfe", "\"\xff\xfe\""},
+	        {"one", "(\"one\")"},
+	        {"one two", "(\"one\" OR \"two\")"},
+	        {"  a-b*c:(d) ^ NEAR/2 \"x", "(\"a\" OR \"b\" OR \"c\" OR \"d\" OR \"NEAR\" OR \"2\" OR \"x\")"},
+	        {"na\xc3\xafve caf\xc3\xa9", "(\"na\xc3\xafve\" OR \"caf\xc3\xa9\")"},
+	        {"\xff\xfe", "(\"\xff\xfe\")"},
+	        {"a b\x1f c\x1f\x1f"
+	         "d",
+	                "(\"a\" OR \"b\") AND (\"c\") AND (\"d\")"},
+	        {"\x1f"
+	         "a\x1f",
+	                "(\"a\")"},
 	};
 	struct arena a;
 	arena_init(&a, MEM_misc, 1 << 20);
