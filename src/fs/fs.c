@@ -9,6 +9,7 @@
  * umask is per thread, too (unshare CLONE_FS), and is applied by the backing file system, which knows whether a default ACL takes its
  * place. */
 #include "fs/inode.h"
+#include "fs/watch.h"
 #include "base/log.h"
 
 #include <linux/securebits.h>
@@ -121,7 +122,6 @@ int fs_new(const struct fs_cfg *cfg, int root_fd, struct engine *e, struct fs **
 	if (!f->p)
 		goto out;
 	f->p->root = geteuid() == 0;
-	f->p->neg_timeout = cfg->entry_timeout;
 	if ((rc = itable_new(f, &f->inodes)) < 0 || (rc = hide_store(f)) < 0 || (rc = virt_new(f, &f->virt)) < 0)
 		goto out;
 	*ret = f;
@@ -146,17 +146,36 @@ static void want(struct fuse_conn_info *c, unsigned cap)
 	c->want |= c->capable & cap;
 }
 
+static void op_destroy(void *u)
+{
+	struct fs *f = u;
+	watch_stop(f->p->watch); /* it sends notices: to be gone before the session is */
+	f->p->watch = NULL;
+}
+
+const char *fs_watch_name(const struct fs *f)
+{
+	return f->p->watch ? "fanotify" : "none";
+}
+
 static void op_init(void *u, struct fuse_conn_info *c)
 {
-	(void)u;
+	struct fs *f = u;
+	if (f->cfg.mnt && !f->p->watch) {
+		int rc = watch_start(f, &f->p->watch);
+		if (rc < 0)
+			log_rc(LOGL_warn, "changes behind the mount are not watched", rc);
+	}
 	/* DONT_MASK, POSIX_ACL: see above.  Splicing is off: below 128 KiB a copy is cheaper than two pipes.  HANDLE_KILLPRIV is off: the
 	 * kernel then clears suid and sgid by SETATTR itself, by its own rules.  No WRITEBACK_CACHE: it would make size and mtime
 	 * the kernel's and the copy below stale. */
 	want(c, FUSE_CAP_DONT_MASK | FUSE_CAP_POSIX_ACL | FUSE_CAP_IOCTL_DIR | FUSE_CAP_PARALLEL_DIROPS |
 	                FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_ATOMIC_O_TRUNC |
 	                FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_AUTO_INVAL_DATA);
-	c->want &= ~(unsigned)(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE |
-	                       FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_WRITEBACK_CACHE);
+	/* ASYNC_DIO is off: after an asynchronous direct write nobody drops the cached pages it went past, and buffered readers see old
+	 * data (xfstests generic/451). */
+	c->want &= ~(unsigned)(FUSE_CAP_ASYNC_DIO | FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE |
+	                       FUSE_CAP_SPLICE_MOVE | FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_WRITEBACK_CACHE);
 	if (c->max_write > TRANSPORT_MAX_WRITE)
 		c->max_write = TRANSPORT_MAX_WRITE;
 	c->max_background = 64;
@@ -169,6 +188,7 @@ const struct fuse_lowlevel_ops *fs_ops(void)
 	 * detection, owner rules and release on exit, which no user-space copy reaches (docs/CONFORMANCE.md). */
 	static const struct fuse_lowlevel_ops ops = {
 	        .init = op_init,
+	        .destroy = op_destroy,
 	        .lookup = op_lookup,
 	        .forget = op_forget,
 	        .forget_multi = op_forget_multi,

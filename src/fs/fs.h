@@ -45,6 +45,7 @@ static inline struct fs *fs_of(fuse_req_t req)
 int fs_new(const struct fs_cfg *cfg, int root_fd, struct engine *e, struct fs **ret);
 void fs_free(struct fs *f);
 const struct fuse_lowlevel_ops *fs_ops(void); /* the whole table */
+const char *fs_watch_name(const struct fs *f); /* "fanotify" or "none"; known once INIT is answered */
 
 /* ---- real nodes, for the vector fronts (inode.c) ----------------------------------------------------------------------------- */
 /* fs_ref - identify a real node: its key, its state now, and an O_PATH fd. Put it back with fs_ref_put. 0 or -errno. */

@@ -12,6 +12,7 @@
 #define UAPI_HANDLE_KILLPRIV_V2 (1ull << 28)
 #define UAPI_INIT_EXT           (1ull << 30)
 #define UAPI_PASSTHROUGH        (1ull << 37)
+#define UAPI_NO_EXPORT_SUPPORT  (1ull << 38)
 #define UAPI_OVER_IO_URING      (1ull << 41)
 
 #define UAPI_FOPEN_PASSTHROUGH (1u << 7)

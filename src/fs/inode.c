@@ -6,6 +6,7 @@
  * A node whose refs fall to zero may be found again until its shard's lock is held: the thread that dropped it checks generation and
  * refs under the lock, so of several that dropped it in turn exactly one removes it. */
 #include "fs/inode.h"
+#include "fs/watch.h"
 #include "base/log.h"
 
 #include <fcntl.h>
@@ -193,6 +194,7 @@ static uint8_t mnt_index(struct itable *t, uint64_t dev, int fd, const struct st
 		if (m >= 0) {
 			t->mnt[n] = (struct mntfd){.dev = dev, .fd = m};
 			atomic_store_explicit(&t->mnt_n, n + 1, memory_order_release);
+			watch_mount(t->f->p->watch, m, dev);
 			ret = (uint8_t)n;
 		}
 	}

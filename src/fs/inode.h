@@ -60,13 +60,15 @@ struct inode {
 	uint8_t mnt; /* index of the mount its handle opens through; MNT_NONE: by name only */
 	bool hashed;
 	_Atomic bool vec_dirty; /* a vector operation came in by this node since its last fsync */
-	_Atomic uint8_t xattr_none; /* see ops_xattr.c */
 	int pin_fd; /* >= 0: O_PATH of a node without a name */
 	int slot; /* in the fd cache, or -1; guarded by the cache's lock */
 	struct inode *parent; /* holds a ref; NULL: root, or no name */
 	char *name;
 	struct inode *hnext;
 	struct handle *handles;
+	_Atomic uint32_t
+	        passed_s; /* passed-through writers: UINT32_MAX while there are, else when the last went (watch.c) */
+	_Atomic uint32_t foreign_s; /* when somebody else last changed it, or a name in it (watch.c) */
 	struct timespec seen_mtime; /* keep_cache: as of the last open */
 	off_t seen_size;
 	int32_t backing_id; /* transport_pt.c's lock, as the two counts: > 0 while passed-through handles are open */
@@ -187,7 +189,7 @@ struct fs_priv {
 	uint64_t hide_dev; /* the store's directory when it is elsewhere inside DIR: its parent and name */
 	uint64_t hide_ino;
 	const char *hide_name;
-	double neg_timeout;
+	struct watch *watch; /* NULL: changes behind the mount are not seen */
 };
 struct fs_creds {
 	bool changed;
@@ -254,8 +256,13 @@ void *transport_scratch(size_t *ret_cap);
 #define TRANSPORT_MAX_WRITE (128u << 10)
 /* transport_kill_priv - the running request asks us to clear suid and sgid (a write, truncation or O_TRUNC by one without CAP_FSETID) */
 bool transport_kill_priv(void);
-/* fs_kill_priv - clear suid, and sgid of what its group may execute; the kernel is told. @fd open, not O_PATH */
-void fs_kill_priv(struct fs *f, fuse_ino_t ino, int fd);
+/* fs_kill_priv - clear suid, and sgid of what its group may execute or the caller is not of; the kernel is told. @fd open, not O_PATH */
+void fs_kill_priv(fuse_req_t req, fuse_ino_t ino, int fd);
+bool fs_in_group(fuse_req_t req, gid_t gid); /* the caller, by his process's groups */
+/* watch_timeout (watch.c) - how long the kernel may keep what it is told of an object now; dir NULL: its attributes alone */
+double watch_timeout(struct fs *f, const struct inode *dir, const struct inode *ip);
+void watch_passing(struct inode *ip, bool now);
+double watch_neg_timeout(struct fs *f, const struct inode *dir);
 
 /* transport_pt.c */
 /* pt_attach - count an open of a regular file; the backing id to reply with, 0: its data comes by requests. @st its state now */
@@ -270,10 +277,10 @@ int pt_reply_create(
 static inline double pt_attr_timeout(struct fs *f, struct inode *ip, const struct stat *st)
 {
 	if (!atomic_load_explicit(&ip->priv_live, memory_order_relaxed))
-		return f->cfg.attr_timeout;
+		return watch_timeout(f, NULL, ip);
 	if (st->st_mode & (S_ISUID | S_ISGID))
 		return 0;
 	atomic_store_explicit(
 	        &ip->priv_live, false, memory_order_relaxed); /* cleared by a write; the kernel learns it now */
-	return f->cfg.attr_timeout;
+	return watch_timeout(f, NULL, ip);
 }

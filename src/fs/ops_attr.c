@@ -62,11 +62,12 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	fuse_reply_attr(req, &st, timeout);
 }
 
-static int set_size(struct fs *f, struct inode *ip, const struct ifd *r, off_t size)
+static int set_size(fuse_req_t req, struct inode *ip, const struct ifd *r, off_t size)
 {
+	struct fs *f = fs_of(req);
 	if (r->h && r->h->write) {
 		if (transport_kill_priv())
-			fs_kill_priv(f, inode_id(f, ip), r->fd);
+			fs_kill_priv(req, inode_id(f, ip), r->fd);
 		if (!ftruncate(r->fd, size)) {
 			atomic_store_explicit(&r->h->wrote, true, memory_order_relaxed);
 			return 0;
@@ -78,18 +79,18 @@ static int set_size(struct fs *f, struct inode *ip, const struct ifd *r, off_t s
 	if (fd < 0)
 		return fd;
 	if (transport_kill_priv())
-		fs_kill_priv(f, inode_id(f, ip), fd);
+		fs_kill_priv(req, inode_id(f, ip), fd);
 	int rc = ftruncate(fd, size) ? -errno : 0;
 	close(fd);
 	return rc;
 }
 
-static int set_attr(struct fs *f, struct inode *ip, const struct ifd *r, const struct stat *a, int to_set)
+static int set_attr(fuse_req_t req, struct inode *ip, const struct ifd *r, const struct stat *a, int to_set)
 {
 	char p[PROC_PATH_MAX];
 	proc_path(p, r->fd);
 	if (to_set & FUSE_SET_ATTR_SIZE)
-		VX_TRY(set_size(f, ip, r, a->st_size));
+		VX_TRY(set_size(req, ip, r, a->st_size));
 	if (to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)) {
 		uid_t uid = to_set & FUSE_SET_ATTR_UID ? a->st_uid : (uid_t)-1;
 		gid_t gid = to_set & FUSE_SET_ATTR_GID ? a->st_gid : (gid_t)-1;
@@ -100,7 +101,7 @@ static int set_attr(struct fs *f, struct inode *ip, const struct ifd *r, const s
 	        FUSE_SET_ATTR_MODE) /* after chown, which clears suid and sgid: the kernel has worked out what they shall be */
 	{
 		if (a->st_mode & (S_ISUID | S_ISGID))
-			pt_privileged(f, ip);
+			pt_privileged(fs_of(req), ip);
 		if (chmod(p, a->st_mode & 07777))
 			return -errno;
 	}
@@ -138,7 +139,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, s
 	int rc = attr_fd(f, ino, fi, &ip, &r);
 	if (rc >= 0) {
 		bool told = f->e && eng_known(f->e, &ip->key) && stat_fd(r.fd, &before) >= 0;
-		rc = set_attr(f, ip, &r, attr, to_set);
+		rc = set_attr(req, ip, &r, attr, to_set);
 		int rc2 = stat_fd(r.fd, &st);
 		if (rc >= 0)
 			rc = rc2;

@@ -36,13 +36,14 @@ static bool can_write(int flags)
 	return (flags & O_ACCMODE) != O_RDONLY;
 }
 
-void fs_kill_priv(struct fs *f, fuse_ino_t ino, int fd)
+void fs_kill_priv(fuse_req_t req, fuse_ino_t ino, int fd)
 {
+	struct fs *f = fs_of(req);
 	struct stat st;
-	if (fstat(fd, &st) || !S_ISREG(st.st_mode))
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || !(st.st_mode & (S_ISUID | S_ISGID)))
 		return;
 	mode_t m = st.st_mode & (mode_t)~S_ISUID;
-	if ((m & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP))
+	if ((m & S_ISGID) && ((m & S_IXGRP) || !fs_in_group(req, st.st_gid))) /* setattr_should_drop_sgid() */
 		m &= ~(mode_t)S_ISGID;
 	if (m == st.st_mode || fchmod(fd, m & 07777))
 		return;
@@ -98,7 +99,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		if (fd >= 0) {
 			rc = fstat(fd, &st) ? -errno : 0;
 			if (rc >= 0 && (fi->flags & O_TRUNC) && (fuse_req_ctx(req)->uid || transport_kill_priv())) {
-				fs_kill_priv(f, ino, fd);
+				fs_kill_priv(req, ino, fd);
 				rc = fstat(fd, &st) ? -errno : 0;
 			}
 			/* allowed by a mode that a write has since cleared: the kernel looks up anew and comes again */
@@ -231,7 +232,7 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
 	int rc = 0;
 	atomic_store_explicit(&h->wrote, true, memory_order_relaxed);
 	if (transport_kill_priv())
-		fs_kill_priv(f, ino, h->fd);
+		fs_kill_priv(req, ino, h->fd);
 	while (done < size) {
 		ssize_t n = pwrite(h->fd, buf + done, size - done, off + (off_t)done);
 		if (n < 0 && errno == EINTR)
@@ -376,7 +377,7 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len
 	int rc = fs_is_virt(ino) ? -EOPNOTSUPP : -EBADF;
 	if (h) {
 		if (fuse_req_ctx(req)->uid)
-			fs_kill_priv(f, ino, h->fd);
+			fs_kill_priv(req, ino, h->fd);
 		rc = fallocate(h->fd, mode, off, len) ? -errno : 0;
 		if (rc >= 0)
 			atomic_store_explicit(&h->wrote, true, memory_order_relaxed);
@@ -416,7 +417,7 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in, struct 
 	int rc = -EBADF;
 	if (in && out) {
 		if (fuse_req_ctx(req)->uid)
-			fs_kill_priv(f, ino_out, out->fd);
+			fs_kill_priv(req, ino_out, out->fd);
 		n = copy_file_range(
 		        in->fd, &off_in, out->fd, &off_out, len < COPY_MAX ? len : COPY_MAX, (unsigned)flags);
 		rc = n < 0 ? -errno : 0;

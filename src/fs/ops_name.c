@@ -54,7 +54,9 @@ int op_enter(struct fs *f, struct inode *dir, int dirfd, const char *name, struc
 	ret->ino = inode_id(f, ip);
 	ret->attr.st_ino = inode_show_ino(f, &ret->attr);
 	ret->attr_timeout = pt_attr_timeout(f, ip, &ret->attr);
-	ret->entry_timeout = f->cfg.entry_timeout;
+	ret->entry_timeout = watch_timeout(f, dir, ip);
+	if (ret->attr_timeout > ret->entry_timeout)
+		ret->attr_timeout = ret->entry_timeout;
 	if (ret_ip)
 		*ret_ip = ip;
 	else
@@ -78,12 +80,13 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	}
 	bool vname = fs_is_virt_name(name), hidden = fs_hidden(f, a.dir, name);
 	rc = hidden ? -ENOENT : op_enter(f, a.dir, a.r.fd, name, &e, NULL);
+	double neg = rc == -ENOENT ? watch_neg_timeout(f, a.dir) : 0;
 	at_end(f, &a);
 	if (vname && rc == -ENOENT && f->virt)
 		virt_lookup(req, parent, name);
-	else if (rc == -ENOENT && f->p->neg_timeout > 0) {
+	else if (rc == -ENOENT && neg > 0) {
 		memset(&e, 0, sizeof e);
-		e.entry_timeout = f->p->neg_timeout;
+		e.entry_timeout = neg;
 		fuse_reply_entry(req, &e);
 	} else if (rc < 0)
 		fs_reply_rc(req, rc);

@@ -75,17 +75,23 @@ void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 	reply_value(req, n, size, p);
 }
 
-static bool in_group(fuse_req_t req, gid_t gid)
+bool fs_in_group(fuse_req_t req, gid_t gid)
 {
 	if (fuse_req_ctx(req)->gid == gid)
 		return true;
-	size_t cap;
-	gid_t *g = transport_scratch(&cap);
-	int n = fuse_req_getgroups(req, (int)(cap / sizeof *g), g);
-	for (int i = 0; i < n && i < (int)(cap / sizeof *g); i++)
-		if (g[i] == gid)
-			return true;
-	return false; /* unknown groups count as none: the bit goes, which is the safe side */
+	gid_t few[16], *g = few;
+	int n = fuse_req_getgroups(req, 16, few);
+	if (n > 16) {
+		g = mem_alloc(MEM_fs, (size_t)n * sizeof *g);
+		int m = g ? fuse_req_getgroups(req, n, g) : 0;
+		n = m < n ? m : n;
+	}
+	bool in = false;
+	for (int i = 0; i < n && !in; i++)
+		in = g[i] == gid;
+	if (g != few)
+		mem_free(MEM_fs, g);
+	return in; /* unknown groups count as none: the bit goes, which is the safe side */
 }
 /* An ACL set by somebody who is neither root nor of the file's group takes the setgid bit, as posix_acl_update_mode() does; below us it
  * is root who sets it, so it stayed. */
@@ -93,7 +99,7 @@ static void acl_kill_sgid(fuse_req_t req, const struct xa *x)
 {
 	struct stat st;
 	if (!fuse_req_ctx(req)->uid || fstatat(x->r.fd, "", &st, AT_EMPTY_PATH) || !(st.st_mode & S_ISGID) ||
-	        in_group(req, st.st_gid))
+	        fs_in_group(req, st.st_gid))
 		return;
 	(void)chmod(x->path, st.st_mode & 07777 & ~(mode_t)S_ISGID); /* best effort, as the ACL itself is set */
 }

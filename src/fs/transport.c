@@ -41,6 +41,7 @@
 
 _Thread_local struct transport_cur transport_cur;
 unsigned transport_faults;
+bool (*transport_far)(struct transport *t, const struct iovec *iov, int n);
 
 void *transport_scratch(size_t *ret_cap)
 {
@@ -99,8 +100,9 @@ static bool rings_prepare(struct transport *t, const struct uapi_init_out *o)
 /* flags libfuse doesn't know, into the reply it built */
 static void init_patch(struct transport *t, struct uapi_init_out *o)
 {
-	uint64_t add = t->offered & UAPI_HANDLE_KILLPRIV_V2;
-	t->killpriv = add != 0;
+	/* NO_EXPORT_SUPPORT: our node ids live as long as the kernel's nodes, a file handle made of one would go stale under its holder */
+	uint64_t add = t->offered & (UAPI_HANDLE_KILLPRIV_V2 | UAPI_NO_EXPORT_SUPPORT);
+	t->killpriv = (add & UAPI_HANDLE_KILLPRIV_V2) != 0;
 	if (t->want & TR_pt) {
 		if (!(t->offered & UAPI_PASSTHROUGH) || (o->flags & FUSE_WRITEBACK_CACHE))
 			transport_why_not(t, "pt", "the kernel has no passthrough (Linux 6.9)");
@@ -150,6 +152,8 @@ static ssize_t io_writev(int fd, struct iovec *iov, int n, void *u)
 	struct fs *f = u;
 	struct transport *t = f->transport;
 	const struct fuse_out_header *o = iov[0].iov_base;
+	if (transport_far && transport_cur.ent && transport_far(t, iov, n))
+		return (ssize_t)o->len;
 	if (t->rings && o->unique && rings_reply(t->rings, iov, n))
 		return (ssize_t)o->len;
 	bool init = o->unique && o->unique == atomic_load_explicit(&t->init_unique, memory_order_relaxed);

@@ -111,6 +111,7 @@ int32_t pt_attach(struct fs *f, struct handle *h, const struct stat *st)
 	}
 	if (ip->backing_id > 0) {
 		ip->pt_n++;
+		watch_passing(ip, true);
 		h->io = IO_pt;
 	} else {
 		ip->io_n++;
@@ -136,6 +137,7 @@ void pt_detach(struct fs *f, struct handle *h)
 	if (h->io == IO_cached)
 		ip->io_n--;
 	else if (!--ip->pt_n) {
+		watch_passing(ip, false);
 		gone = ip->backing_id;
 		ip->backing_id = 0;
 	}

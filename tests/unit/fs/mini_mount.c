@@ -37,7 +37,10 @@ int main(int argc, char **argv)
 				tc.debug = true;
 			else if (!strncmp(o, "timeout=", 8))
 				cfg.entry_timeout = cfg.attr_timeout = atof(o + 8);
-			else if (!strncmp(o, "transport=", 10))
+			else if (!strcmp(o, "noatime")) {
+				cfg.noatime = true;
+				strcat(opts, *opts ? ",noatime" : "noatime");
+			} else if (!strncmp(o, "transport=", 10))
 				tc.want = o + 10;
 			else if (!strncmp(o, "workers=", 8))
 				tc.workers = (unsigned)atoi(o + 8);

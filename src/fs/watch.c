@@ -1,0 +1,406 @@
+/* watch.c - what the kernel keeps stays true: changes made behind the mount are seen and its copies dropped.
+ *
+ * One fanotify group marks the file system DIR lies in (and those mounted inside it) and hears of changed names, contents and
+ * attributes, by directory handle, name and object handle.  Our own changes carry our pid and are passed over.  For others':
+ *   - a name: the directory's entry is invalidated, and its attributes;
+ *   - content or attributes: the node's cached pages and attributes are;
+ *   - the engine is told, as if the change had come by the mount.
+ * An event takes time to arrive.  So a directory in which somebody else has changed something in the last SHARED_S seconds is taken for
+ * shared: nothing below it is cached at all until it has been quiet for as long.  Elsewhere the kernel keeps everything for LONG_S.
+ *
+ * Events of the whole file system come by; those outside DIR are told apart by the node table or, for directories the kernel never asked
+ * about, by their path, with the last few hundred answers remembered.  When the queue runs over, all nodes are invalidated and the
+ * engine walks.  Writes through a shared mapping make no event: nobody gets to hear of those before msync or close.
+ *
+ * Waking this thread for each of our own events would cost more than the events: after a batch with nothing but our own it naps. */
+#include "fs/watch.h"
+#include "base/log.h"
+#include "base/thread.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <stddef.h>
+#include <sys/eventfd.h>
+#include <sys/fanotify.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SHARED_S    60u
+#define LONG_S      3600.0
+#define NAP_MS      2
+#define EVENT_BYTES 16384u
+#define WATCH_STACK (64u << 10)
+#define SEEN_N      512u
+#define FS_MAX      MNT_MAX
+#define MASK                                                                                                           \
+	(FAN_CREATE | FAN_DELETE | FAN_MOVED_FROM | FAN_MOVED_TO | FAN_MODIFY | FAN_ATTRIB | FAN_CLOSE_WRITE |         \
+	        FAN_ONDIR)
+
+struct watch {
+	struct fs *f;
+	struct thread th;
+	int fan, stop;
+	int32_t pid;
+	struct {
+		fsid_t fsid;
+		uint64_t dev;
+		int fd;
+	} on[FS_MAX];
+	_Atomic uint32_t on_n;
+	struct { /* directories not in the node table: inside DIR? */
+		uint64_t hash;
+		bool inside;
+	} seen[SEEN_N];
+	uint8_t buf[EVENT_BYTES] __attribute__((aligned(8)));
+};
+
+static uint32_t now_s(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+	return (uint32_t)ts.tv_sec + 1;
+}
+static bool shared(const struct inode *ip)
+{
+	uint32_t at = atomic_load_explicit(&ip->foreign_s, memory_order_relaxed);
+	return at && now_s() - at < SHARED_S;
+}
+double watch_timeout(struct fs *f, const struct inode *dir, const struct inode *ip)
+{
+	if (!f->p->watch)
+		return dir ? f->cfg.entry_timeout : f->cfg.attr_timeout;
+	return (dir && shared(dir)) || shared(ip) ? 0 : LONG_S;
+}
+void watch_passing(struct inode *ip, bool now)
+{
+	atomic_store_explicit(&ip->passed_s, now ? UINT32_MAX : now_s(), memory_order_relaxed);
+}
+double watch_neg_timeout(struct fs *f, const struct inode *dir)
+{
+	return f->p->watch && !shared(dir) ? LONG_S : 0;
+}
+
+/* ---- events ---------------------------------------------------------------------------------------------------------------------- */
+
+struct fobj { /* an object an event names */
+	bool there;
+	uint64_t dev;
+	struct obj_key key;
+	const char *name; /* in the event; NULL: none */
+};
+static bool take_fid(struct watch *w, const struct fanotify_event_info_fid *r, bool named, struct fobj *ret)
+{
+	union {
+		struct file_handle h;
+		uint8_t head[sizeof(struct file_handle)];
+	} u;
+	const uint8_t *p = (const uint8_t *)r + offsetof(struct fanotify_event_info_fid, handle);
+	size_t room = r->hdr.len - offsetof(struct fanotify_event_info_fid, handle);
+	if (r->hdr.len < offsetof(struct fanotify_event_info_fid, handle) + sizeof u.head)
+		return false;
+	memcpy(u.head, p, sizeof u.head);
+	if (!u.h.handle_bytes || u.h.handle_bytes > CONF_KEY_MAX || u.h.handle_type < 0 || u.h.handle_type >= 0xff ||
+	        sizeof u.head + u.h.handle_bytes > room)
+		return false;
+	uint32_t n = atomic_load_explicit(&w->on_n, memory_order_acquire), i = 0;
+	while (i < n && memcmp(&w->on[i].fsid, &r->fsid, sizeof r->fsid))
+		i++;
+	if (i == n)
+		return false;
+	*ret = (struct fobj){.there = true, .dev = w->on[i].dev};
+	ret->key.len = (uint8_t)u.h.handle_bytes;
+	ret->key.type = (uint8_t)u.h.handle_type;
+	memcpy(ret->key.b, p + sizeof u.head, u.h.handle_bytes);
+	if (named) {
+		const char *s = (const char *)p + sizeof u.head + u.h.handle_bytes;
+		if (memchr(s, 0, room - sizeof u.head - u.h.handle_bytes))
+			ret->name = s;
+	}
+	return true;
+}
+
+static int open_obj(struct watch *w, const struct fobj *o, int flags)
+{
+	union {
+		struct file_handle h;
+		uint8_t room[sizeof(struct file_handle) + CONF_KEY_MAX];
+	} u;
+	uint32_t n = atomic_load_explicit(&w->on_n, memory_order_acquire);
+	u.h.handle_bytes = o->key.len;
+	u.h.handle_type = o->key.type;
+	memcpy(u.room + offsetof(struct file_handle, f_handle), o->key.b, o->key.len);
+	for (uint32_t i = 0; i < n; i++)
+		if (w->on[i].dev == o->dev)
+			return open_by_handle_at(w->on[i].fd, &u.h, flags | O_CLOEXEC);
+	return -1;
+}
+
+/* inside - does this directory, which the node table doesn't hold, lie in DIR and not in the store? */
+static bool inside(struct watch *w, const struct fobj *d)
+{
+	uint64_t h = hash64(d->key.b, d->key.len, d->dev) | 1;
+	if (w->seen[h % SEEN_N].hash == h)
+		return w->seen[h % SEEN_N].inside;
+	char p[PROC_PATH_MAX], *path = mem_alloc(MEM_fs, CONF_PATH_MAX);
+	int fd = path ? open_obj(w, d, O_PATH | O_DIRECTORY) : -1;
+	bool in = false;
+	if (fd >= 0) {
+		const char *root = w->f->cfg.dir;
+		size_t rn = strlen(root);
+		proc_path(p, fd);
+		ssize_t n = readlink(p, path, CONF_PATH_MAX - 1);
+		path[n > 0 ? n : 0] = 0;
+		in = n > 0 && (!strcmp(root, "/") || (!strncmp(path, root, rn) && (path[rn] == '/' || !path[rn])));
+		const char *below = path + (strcmp(root, "/") ? rn : 0);
+		size_t vn = sizeof FS_VIRT_NAME - 1;
+		if (in && below[0] == '/' && !strncmp(below + 1, FS_VIRT_NAME, vn) &&
+		        (below[1 + vn] == '/' || !below[1 + vn]))
+			in = false;
+		close(fd);
+	}
+	mem_free(MEM_fs, path);
+	if (fd >=
+	        0) { /* a moved directory may change sides; the next event of it is answered from here, the walk finds the rest */
+		w->seen[h % SEEN_N].hash = h;
+		w->seen[h % SEEN_N].inside = in;
+	}
+	return in;
+}
+
+static void mark_shared(struct inode *ip)
+{
+	atomic_store_explicit(&ip->foreign_s, now_s(), memory_order_relaxed);
+}
+
+/* the kernel's copies; errors mean there were none */
+static void drop_entry(struct fs *f, struct inode *dir, const char *name)
+{
+	mark_shared(dir);
+	(void)fuse_lowlevel_notify_inval_entry(f->se, inode_id(f, dir), name, strlen(name));
+	(void)fuse_lowlevel_notify_inval_inode(f->se, inode_id(f, dir), 0, 0);
+}
+static bool passed(const struct fs *f, struct inode *ip)
+{
+	uint32_t at = atomic_load_explicit(&ip->passed_s, memory_order_relaxed);
+	(void)f;
+	return at == UINT32_MAX || (at && now_s() - at <= 2); /* events may come a little after the release */
+}
+static void drop_inode(struct fs *f, struct inode *ip, bool foreign)
+{
+	if (foreign)
+		mark_shared(ip);
+	(void)fuse_lowlevel_notify_inval_inode(f->se, inode_id(f, ip), 0, 0);
+}
+
+static void tell_engine(struct watch *w, uint64_t mask, const struct fobj *d, const struct fobj *o, bool ondir)
+{
+	struct engine *e = w->f->e;
+	struct eng_file ef;
+	if (!e || !o->there)
+		return;
+	if (mask & (FAN_DELETE | FAN_MOVED_FROM) && d->name) {
+		int fd = open_obj(w, o, O_PATH);
+		uint64_t left = 0;
+		if (fd >= 0) {
+			if (!fstatat(fd, "", &ef.st, AT_EMPTY_PATH) && !S_ISDIR(ef.st.st_mode))
+				left = ef.st.st_nlink;
+			close(fd);
+		}
+		if (mask & FAN_DELETE)
+			eng_note_unlink(e, &o->key, &d->key, d->name, left, ondir);
+		/* MOVED_FROM waits for MOVED_TO, which names the object at its new place; moved out of DIR, the walk finds it gone */
+	}
+	if (!(mask & (FAN_CREATE | FAN_MOVED_TO | FAN_CLOSE_WRITE | FAN_ATTRIB)))
+		return;
+	int fd = open_obj(w, o, O_PATH);
+	if (fd < 0)
+		return;
+	ef.key = o->key;
+	bool ok = !fstatat(fd, "", &ef.st, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW);
+	close(fd);
+	if (!ok)
+		return;
+	if ((mask & (FAN_CREATE | FAN_MOVED_TO)) && d->name) {
+		if (ef.st.st_nlink > 1 && !ondir && eng_known(e, &o->key))
+			eng_note_link(e, &ef, &d->key, d->name);
+		else
+			eng_note_create(e, &ef, &d->key, d->name);
+	}
+	if ((mask & FAN_CLOSE_WRITE) && d->name)
+		eng_note_release_write(e, &ef, &d->key, d->name, true);
+	else if (mask & (FAN_CLOSE_WRITE | FAN_ATTRIB))
+		eng_note_changed(e, &ef);
+}
+
+static void one_event(struct watch *w, const struct fanotify_event_metadata *m)
+{
+	struct fs *f = w->f;
+	struct fobj d = {.there = false}, o = {.there = false};
+	const uint8_t *p = (const uint8_t *)m + m->metadata_len, *end = (const uint8_t *)m + m->event_len;
+	while (p + sizeof(struct fanotify_event_info_header) <= end) {
+		const struct fanotify_event_info_fid *r = (const void *)p;
+		if (!r->hdr.len || p + r->hdr.len > end)
+			break;
+		if (r->hdr.info_type == FAN_EVENT_INFO_TYPE_DFID_NAME)
+			take_fid(w, r, true, &d);
+		else if (r->hdr.info_type == FAN_EVENT_INFO_TYPE_DFID)
+			take_fid(w, r, false, &d);
+		else if (r->hdr.info_type == FAN_EVENT_INFO_TYPE_FID)
+			take_fid(w, r, false, &o);
+		p += r->hdr.len;
+	}
+	bool names = m->mask & (FAN_CREATE | FAN_DELETE | FAN_MOVED_FROM | FAN_MOVED_TO);
+	struct inode *dir = d.there ? inode_find(f, d.dev, &d.key) : NULL;
+	struct inode *ip = o.there ? inode_find(f, o.dev, &o.key) : NULL;
+	if (names && dir && d.name && strcmp(d.name, "."))
+		drop_entry(f, dir, d.name);
+	if (ip) {
+		/* A write passed through carries the client's pid: ours or another's, can't be told.  The copies go, but that alone
+		 * doesn't make the file a shared one, and the engine hears of it at release. */
+		bool ours = passed(f, ip) && !names && !(m->mask & FAN_ATTRIB);
+		drop_inode(f, ip, !ours);
+		if (ours) {
+			inode_put(f, dir);
+			inode_put(f, ip);
+			return;
+		}
+	}
+	if (f->e && d.there && d.name && strcmp(d.name, ".") && !(dir == f->inodes->root && fs_is_virt_name(d.name)) &&
+	        (dir || inside(w, &d)))
+		tell_engine(w, m->mask, &d, &o, m->mask & FAN_ONDIR);
+	inode_put(f, dir);
+	inode_put(f, ip);
+}
+
+static void walk_done(struct vq *q)
+{
+	vq_free(q);
+}
+static void overflow(struct watch *w)
+{
+	struct fs *f = w->f;
+	struct itable *t = f->inodes;
+	log_msg(LOGL_warn, "too many changes behind the mount at once: all is looked at anew");
+	for (uint32_t i = 0; i < t->tab.made; i++) {
+		struct idobj *o = idtab_at(&t->tab, i);
+		struct inode *ip = o ? inode_get(f, idobj_id(o)) : NULL;
+		if (ip)
+			drop_inode(f, ip, true);
+		inode_put(f, ip);
+	}
+	drop_inode(f, t->root, true);
+	struct eng_caller who = {.uid = f->cfg.owner_uid, .gid = f->cfg.owner_gid};
+	struct vq *q = f->e ? vq_new(f->e, &who) : NULL;
+	if (!q)
+		return;
+	q->j.verb = EV_wait;
+	q->j.rescan = true;
+	q->j.fd = -1;
+	q->on_done = walk_done;
+	if (vq_submit(q) == ENG_DONE)
+		vq_free(q);
+}
+
+static void watch_main(void *arg)
+{
+	struct watch *w = arg;
+	struct pollfd p[2] = {{.fd = w->fan, .events = POLLIN}, {.fd = w->stop, .events = POLLIN}};
+	for (;;) {
+		bool foreign = false;
+		if (poll(p, 2, -1) < 0 && errno != EINTR)
+			break;
+		if (p[1].revents)
+			break;
+		ssize_t n = read(w->fan, w->buf, sizeof w->buf);
+		if (n < 0 && errno != EAGAIN && errno != EINTR) {
+			log_rc(LOGL_error, "watching for changes behind the mount ended", -errno);
+			break;
+		}
+		const struct fanotify_event_metadata *m = (const void *)w->buf;
+		for (; n > 0 && FAN_EVENT_OK(m, n); m = FAN_EVENT_NEXT(m, n)) {
+			if (m->vers != FANOTIFY_METADATA_VERSION)
+				break;
+			if (m->mask & FAN_Q_OVERFLOW)
+				overflow(w);
+			else if (m->pid != w->pid) {
+				foreign = true;
+				one_event(w, m);
+			}
+			if (m->fd >= 0)
+				close(m->fd);
+		}
+		if (!foreign && poll(&p[1], 1, NAP_MS) > 0)
+			break;
+	}
+}
+
+void watch_mount(struct watch *w, int fd, uint64_t dev)
+{
+	struct statfs sf;
+	uint32_t n = w ? atomic_load_explicit(&w->on_n, memory_order_relaxed) : 0;
+	if (!w || n == FS_MAX || fstatfs(fd, &sf))
+		return;
+	if (fanotify_mark(w->fan, FAN_MARK_ADD | FAN_MARK_FILESYSTEM, MASK, fd, NULL)) {
+		log_rc(LOGL_warn, "changes behind a mount inside the directory are not seen", -errno);
+		return;
+	}
+	w->on[n].fsid = sf.f_fsid;
+	w->on[n].dev = dev;
+	w->on[n].fd = fd;
+	atomic_store_explicit(&w->on_n, n + 1, memory_order_release);
+}
+
+int watch_start(struct fs *f, struct watch **ret)
+{
+	struct itable *t = f->inodes;
+	struct statfs sf;
+	*ret = NULL;
+	if (!t->by_handle || !f->se || fstatfs(f->root_fd, &sf))
+		return 0;
+	int fan = fanotify_init(FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_NONBLOCK | FAN_REPORT_DFID_NAME_TARGET, O_RDONLY);
+	if (fan < 0)
+		return 0; /* an older kernel, or a container's rules */
+	if (fanotify_mark(fan, FAN_MARK_ADD | FAN_MARK_FILESYSTEM, MASK, f->root_fd, NULL)) {
+		close(fan);
+		return 0;
+	}
+	struct watch *w = mem_zalloc(MEM_fs, sizeof *w);
+	if (!w) {
+		close(fan);
+		return -ENOMEM;
+	}
+	w->f = f;
+	w->fan = fan;
+	w->pid = getpid();
+	w->stop = eventfd(0, EFD_CLOEXEC);
+	w->on[0].fsid = sf.f_fsid;
+	w->on[0].dev = t->root->dev;
+	w->on[0].fd = f->root_fd;
+	atomic_store(&w->on_n, 1);
+	int rc = w->stop < 0 ? -errno : thread_start(&w->th, "vexfs-watch", WATCH_STACK, watch_main, w);
+	if (rc < 0) {
+		if (w->stop >= 0)
+			close(w->stop);
+		close(fan);
+		mem_free(MEM_fs, w);
+		return rc;
+	}
+	*ret = w;
+	return 0;
+}
+
+void watch_stop(struct watch *w)
+{
+	if (!w)
+		return;
+	uint64_t one = 1;
+	if (write(w->stop, &one, sizeof one) < 0)
+		log_rc(LOGL_error, "the watch thread cannot be stopped",
+		        -errno); /* an eventfd's first write does not fail */
+	thread_join(&w->th);
+	close(w->stop);
+	close(w->fan);
+	mem_free(MEM_fs, w);
+}
