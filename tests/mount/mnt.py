@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import random
+import select
 import shutil
 import signal
 import struct
@@ -176,10 +177,15 @@ class Mount:
         run(VEXFS, "umount", self.mnt, check=True)
 
     def kill9(self):
-        """The daemon dies; the dead mount is taken away."""
+        """The daemon dies, all of its threads; the dead mount is taken away."""
         self.drop_query()
-        os.kill(self.pid, signal.SIGKILL)
-        wait_until(lambda: not alive(self.pid))
+        fd = os.pidfd_open(self.pid)
+        try:
+            os.kill(self.pid, signal.SIGKILL)
+            if not select.select([fd], [], [], 30)[0]:
+                raise RuntimeError(f"process {self.pid} outlives SIGKILL")
+        finally:
+            os.close(fd)
         run("umount", "-l", self.mnt, check=True)
 
     def status(self):
