@@ -109,3 +109,5 @@ int pt_probe(struct transport *t); /* 0: backing ids can be had; < 0 */
 /* tests: make a step fail */
 enum { TF_ring_setup = 1, TF_ring_register = 2, TF_backing = 4 };
 extern unsigned transport_faults;
+/* tests: takes a ring request's reply (true), to give it to rings_reply on another thread later, as a parked request's would come */
+extern bool (*transport_far)(struct transport *t, const struct iovec *iov, int n);

@@ -179,7 +179,7 @@ static void suid_story(const char *base, int *v)
 
 static void suid(const char *name)
 {
-	int want[SUID_N], got[SUID_N], back;
+	int want[SUID_N] = {0}, got[SUID_N] = {0}, back;
 	char native[] = "/var/tmp/vx-tr-n.XXXXXX", what[80];
 	if (!mkdtemp(native))
 		return;
@@ -270,8 +270,8 @@ static void data(const char *name)
 	T_OK(same, "%s: 400 writes, truncations and mappings read back", name);
 	close(fd);
 	fd = open(at(dir, "data"), O_RDONLY);
-	T_OK(pread(fd, got, MAX, 0) == (ssize_t)size && !memcmp(got, want, size), "%s: the backing file holds the same %zu bytes",
-	        name, size);
+	T_OK(pread(fd, got, MAX, 0) == (ssize_t)size && !memcmp(got, want, size),
+	        "%s: the backing file holds the same %zu bytes", name, size);
 	close(fd);
 	unlink(at(mnt, "data"));
 	free(want);
@@ -341,7 +341,7 @@ static struct {
 		struct transport *t;
 		size_t n;
 		uint8_t b[];
-	} *head;
+	} * head;
 	bool stop;
 	unsigned taken, late;
 } far = {.lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER};
@@ -524,7 +524,7 @@ static void stopped(const char *want)
 	fs_free(m.f);
 	close(m.root);
 	struct stat st;
-	T_OK(fstat(fd, &st) < 0 && (errno == ENOTCONN || errno == ECONNABORTED), "%s: an open file afterwards: %s", want,
+	T_OK(fsync(fd) < 0 && (errno == ENOTCONN || errno == ECONNABORTED), "%s: an open file afterwards: %s", want,
 	        strerror(errno));
 	close(fd);
 	T_OK(stat(mnt, &st) == 0 && umount2(mnt, 0) < 0, "%s: nothing is mounted any more", want);
