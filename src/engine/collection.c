@@ -362,10 +362,8 @@ void coll_fill_info(struct eng_coll *c, struct eng_coll_info *ret)
 	ret->index = c->ix && !c->ix_broken ? "hnsw" : "flat";
 	ret->tail = c->ix ? c->tail_n - c->tail_head : c->live_n;
 	if (c->ix) {
-		struct index_stats s;
-		index_stats(c->ix, &s);
-		ret->linked = s.nodes;
-		ret->index_bytes = s.bytes + s.mapped_bytes;
+		ret->linked = index_count(c->ix);
+		ret->index_bytes = c->ix_bytes;
 	}
 	pthread_mutex_unlock(&c->lock);
 }

@@ -162,6 +162,7 @@ struct eng_coll {
 	uint64_t graph_gen; /* newest published */
 	char *graph_name; /* while opening */
 	uint64_t tail_retry_ns;
+	uint64_t ix_bytes; /* as the index thread last saw it: only the graph's writer may ask */
 	bool indexing; /* the index thread is inside the graph */
 	/* epochs: readers of epoch E are counted in active[E & 1] */
 	uint64_t epoch;

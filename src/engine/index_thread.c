@@ -221,8 +221,12 @@ static int index_step(struct engine *e, struct eng_coll *c, uint64_t until_ns)
 	pthread_mutex_lock(&c->lock);
 	bool due = able && v.ix && c->ix == v.ix && !c->dropped && !e->cfg.read_only &&
 	           c->tail_n - c->tail_head < 1024 && publish_due(c, false);
-	if (v.ix)
+	if (v.ix && c->ix == v.ix) {
+		struct index_stats is;
+		index_stats(v.ix, &is);
+		c->ix_bytes = is.bytes + is.mapped_bytes;
 		perf_set(PERFC_tail_rows, c->tail_n - c->tail_head);
+	}
 	pthread_mutex_unlock(&c->lock);
 	if (due && store_health(e->st) >= 0) {
 		int rc = publish(e, c, v.ix);
