@@ -21,19 +21,29 @@ static void damaged(struct loading *l, const char *table, uint64_t id)
 		l->cb->damaged(l->u, table, id);
 }
 
-static int each(struct loading *l, const char *sql, int (*row)(struct loading *l, sqlite3_stmt *s))
+static int each_between(
+        struct loading *l, const char *sql, int64_t from, int64_t to, int (*row)(struct loading *l, sqlite3_stmt *s))
 {
 	struct catalog *c = &l->st->cat;
 	sqlite3_stmt *s;
 	int rc = 0, q = SQLITE_DONE;
 	if (sqlite3_prepare_v2(c->db, sql, -1, &s, NULL) != SQLITE_OK)
 		return cat_rc(c, sqlite3_extended_errcode(c->db));
+	if (to) {
+		sqlite3_bind_int64(s, 1, from);
+		sqlite3_bind_int64(s, 2, to);
+	}
 	while (rc >= 0 && (q = sqlite3_step(s)) == SQLITE_ROW)
 		rc = row(l, s);
 	if (rc >= 0 && q != SQLITE_DONE)
 		rc = cat_rc(c, sqlite3_extended_errcode(c->db));
 	sqlite3_finalize(s);
 	return rc < 0 ? rc : 0;
+}
+
+static int each(struct loading *l, const char *sql, int (*row)(struct loading *l, sqlite3_stmt *s))
+{
+	return each_between(l, sql, 0, 0, row);
 }
 
 static int row_coll(struct loading *l, sqlite3_stmt *s)
@@ -136,6 +146,23 @@ static void free_none(struct store *st)
 	}
 }
 
+/* the rows of all collections, each from its table if there is one that counts, else from the catalog */
+static int vecs(struct loading *l)
+{
+	int64_t next = 0;
+	for (uint32_t cid = 1; cid < l->st->state.next_cid; cid++) {
+		struct coll *c = coll_find(l->st, cid);
+		int rc = c ? rowtab_load(l->st, c, l->cb, l->u) : -ENOENT;
+		if (rc == -ENOENT)
+			continue; /* read with its neighbours below */
+		VX_TRY(rc);
+		VX_TRY(each_between(
+		        l, CAT_SEL_VEC " WHERE key>=?1 AND key<?2 ORDER BY key", next, vec_key(cid, 0), row_vec));
+		next = vec_key(cid + 1, 0);
+	}
+	return each_between(l, CAT_SEL_VEC " WHERE key>=?1 AND key<=?2 ORDER BY key", next, INT64_MAX, row_vec);
+}
+
 int store_load(struct store *st, const struct store_load_cb *cb, void *u)
 {
 	struct loading l = {.st = st, .cb = cb, .u = u};
@@ -150,7 +177,7 @@ int store_load(struct store *st, const struct store_load_cb *cb, void *u)
 	if (!rc)
 		rc = each(&l, CAT_SEL_LINK, row_link);
 	if (!rc)
-		rc = each(&l, CAT_SEL_VEC, row_vec);
+		rc = vecs(&l);
 	if (!rc)
 		rc = each(&l, CAT_SEL_GRAPH " ORDER BY cid,gen DESC", row_graph);
 	for (uint32_t i = 0; i < CONF_COLLECTIONS_MAX; i++) {

@@ -59,6 +59,7 @@ int coll_add(struct store *st, const struct store_coll *k, struct coll **ret)
 	if (!c)
 		return -ENOMEM;
 	c->c = *k;
+	c->tab_generation = UINT64_MAX;
 	atomic_store(&c->dirfd, -1);
 	for (uint32_t s = 0; s < ROWS_SEGS; s++)
 		c->seg[s].fd = -1;
@@ -457,7 +458,13 @@ void store_close(struct store *st)
 		thread_join(&st->thread);
 	for (uint32_t i = 0; i < STORE_READERS; i++)
 		cat_close(&st->reader[i].cat);
-	if (st->cat.db && st->thread_on && atomic_load(&st->health) == 0)
+	bool good = st->cat.db && st->thread_on && atomic_load(&st->health) == 0;
+	for (uint32_t i = 0; good && i < CONF_COLLECTIONS_MAX; i++) {
+		struct coll *c = atomic_load(&st->coll[i]);
+		if (c)
+			rowtab_write(st, c);
+	}
+	if (good)
 		(void)store_checkpoint(st, true); /* all is in the log already; the next opening reads it from there */
 	shm_forget(st);
 	cat_close(&st->cat);

@@ -45,6 +45,7 @@ struct coll {
 	uint32_t free_words, free_n, free_hint;
 	_Atomic uint32_t rows_seen, free_seen; /* next_row and free_n, for [any] */
 	uint32_t punch_at;               /* compaction: rows below are looked at */
+	uint64_t tab_generation;         /* of the rows.tab that is there; UINT64_MAX: none that counts */
 	bool punch_due, punch_never;     /* rows were freed since it began; the file system has no holes */
 	uint8_t *buf;                    /* one slot, being put together */
 };
@@ -168,6 +169,12 @@ int store_checkpoint(struct store *st, bool all);
 void store_shm_watch(struct store *st);
 void store_counters(struct store *st);
 int store_path(int dirfd, const char *name, char *ret, size_t cap); /* a path SQLite can open */
+
+/* rowtab.c */
+#define ROWTAB_ROWS_MIN 4096u /* smaller collections are read from the catalog in a few milliseconds */
+void rowtab_write(struct store *st, struct coll *c); /* at close; failing costs the next opening time, nothing else */
+/* rowtab_load - tell cb->vec of each row and mark those free that are. -ENOENT: no table that counts, nothing was told */
+int rowtab_load(struct store *st, struct coll *c, const struct store_load_cb *cb, void *u);
 
 /* fts.c */
 /* fts_match - a user's words as an FTS5 expression: each quoted, joined by OR. -VX_ERR_query_syntax: no word */
