@@ -164,7 +164,7 @@ struct vexfs_flush { /* FLUSH: answered when everything acknowledged so far is o
 	uint32_t pending, complete; /* reply */
 	uint64_t reserved[2];
 };
-struct vexfs_text { /* STATS: reply, followed by JSON */
+struct vexfs_text { /* STATS, STATS_RESET: reply, followed by JSON */
 	struct vexfs_hdr hdr;
 	uint32_t text_off, text_bytes; /* reply */
 	uint64_t generation;           /* reply */

@@ -8,6 +8,7 @@
  * thread walks the tree whenever a walk is due. */
 #include <string.h>
 
+#include "base/event.h"
 #include "engine/engine_priv.h"
 
 void lazy_want(struct engine *e)
@@ -226,6 +227,9 @@ static void open_graph(struct engine *e, struct eng_coll *c)
 		}
 	}
 	c->linked_pub = index_count(c->ix);
+	struct index_stats is;
+	index_stats(c->ix, &is);
+	c->ix_bytes = is.bytes + is.mapped_bytes;
 }
 static void unload(struct engine *e)
 {
@@ -331,9 +335,11 @@ static void open_once(struct engine *e)
 		e->fail.code = rc;
 		atomic_store_explicit(&e->state, ENGS_failed, memory_order_release);
 		log_rc(LOGL_error, "engine: the vector store cannot be opened", rc);
+		event_post("store_failed", err_text(rc), e->retry_s);
 	} else {
 		e->retry_s = 0;
 		note_keep_replay(e);
+		event_post("store_ready", e->cfg.dir, store_generation(e->st));
 		atomic_store_explicit(&e->state, ENGS_ready, memory_order_release);
 	}
 	struct eng_job *j = parked_take(e);

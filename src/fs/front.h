@@ -20,10 +20,15 @@ struct fs_ask *fs_ask_new(fuse_req_t req, void (*answer)(struct fs_ask *a));
 /* fs_ask_on - let the job be about a real node; put back with fs_ask_submit. 0 or -errno. */
 int fs_ask_on(struct fs_ask *a, fuse_ino_t ino, struct fs_ref *r);
 void fs_ask_submit(struct fs_ask *a, struct fs_ref *r /* NULL: none */);
-/* fs_ask_again - from answer(): the same job with its answers cleared, changed by the caller before; never inline. */
+/* fs_ask_next - from answer() only: submit another ask of the same request. */
+void fs_ask_next(struct fs_ask *a);
+/* fs_ask_again - from answer() only: the same job with its answers cleared, changed by the caller before; never inline. */
 void fs_ask_again(struct fs_ask *a);
 void fs_ask_free(struct fs_ask *a);
 /* fs_ask_fail - reply rc and free. */
 void fs_ask_fail(struct fs_ask *a, int rc);
-/* fs_park_done - ends what the first interrupt started. After the last request, before the engine goes. */
+enum { FS_WAKE_CANCEL = 1, FS_WAKE_EVENTS = 2 };
+void fs_front_wake(unsigned what); /* any thread, under any lock but the front's own */
+void fs_front_events(struct virt *v); /* events are watched from now on */
+/* fs_park_done - ends the front thread. After the last request, before the engine goes. */
 void fs_park_done(void);

@@ -4,60 +4,86 @@
  * callback can be running with the query, which may then be freed.  A request is parked before its job is submitted, because the
  * job may be answered on another thread before submit returns. */
 #include "base/thread.h"
-#include "fs/front.h"
+#include "fs/virt_priv.h"
 #include "fs/transport.h"
 
-/* one small thread, started by the first interrupt: it lets the engine answer what was cancelled while it only waited.  The callback
- * can't: the answer takes the locks the callback is called under. */
+/* The front thread: one small thread, started by the first interrupt or watcher of events, for what must not be done where it is
+ * noticed.  It lets the engine answer what was cancelled while it only waited (the interrupt callback can't: the answer takes the
+ * locks the callback is called under), and answers reads of `events` (a post may come under any lock). */
 static struct {
 	pthread_mutex_t lock; /* guards all below */
 	pthread_cond_t more;
 	struct engine *e;
+	struct virt *v;
 	struct thread th;
-	bool started, stop, due;
-} poker = {.lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER};
+	bool started, stop;
+	unsigned due; /* FS_WAKE_* */
+} front = {.lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER};
 
-static void poke_loop(void *arg)
+#define FRONT_BUF 16384u
+
+static void front_loop(void *arg)
 {
-	(void)arg; /* one poker */
-	pthread_mutex_lock(&poker.lock);
+	char *mem = mem_alloc(MEM_fs, FRONT_BUF);
+	(void)arg; /* one front thread */
+	pthread_mutex_lock(&front.lock);
 	for (;;) {
-		while (!poker.due && !poker.stop)
-			pthread_cond_wait(&poker.more, &poker.lock);
-		if (poker.stop)
+		while (!front.due && !front.stop)
+			pthread_cond_wait(&front.more, &front.lock);
+		if (front.stop)
 			break;
-		struct engine *e = poker.e;
-		poker.due = false;
-		pthread_mutex_unlock(&poker.lock);
-		eng_poke(e);
-		pthread_mutex_lock(&poker.lock);
+		struct engine *e = front.e;
+		struct virt *v = front.v;
+		unsigned due = front.due;
+		front.due = 0;
+		pthread_mutex_unlock(&front.lock);
+		if (due & FS_WAKE_CANCEL && e)
+			eng_poke(e);
+		if (due & FS_WAKE_EVENTS && v && mem)
+			events_deliver(v, mem, FRONT_BUF);
+		pthread_mutex_lock(&front.lock);
 	}
-	pthread_mutex_unlock(&poker.lock);
+	pthread_mutex_unlock(&front.lock);
+	mem_free(MEM_fs, mem);
 }
 
-static void poke(struct engine *e)
+static void start_locked(void)
 {
-	pthread_mutex_lock(&poker.lock);
-	poker.e = e;
-	poker.due = true;
-	if (!poker.started)
-		poker.started = thread_start(&poker.th, "vx-poke", CONF_FUSE_STACK * 2, poke_loop, NULL) >= 0;
-	pthread_cond_signal(&poker.more);
-	pthread_mutex_unlock(&poker.lock);
+	if (!front.started)
+		front.started = thread_start(&front.th, "vx-front", CONF_FUSE_STACK * 2, front_loop, NULL) >= 0;
+}
+
+void fs_front_wake(unsigned what)
+{
+	pthread_mutex_lock(&front.lock);
+	front.due |= what;
+	pthread_cond_signal(&front.more);
+	pthread_mutex_unlock(&front.lock);
+}
+
+void fs_front_events(struct virt *v)
+{
+	pthread_mutex_lock(&front.lock);
+	front.v = v;
+	start_locked();
+	pthread_mutex_unlock(&front.lock);
 }
 
 void fs_park_done(void)
 {
-	pthread_mutex_lock(&poker.lock);
-	poker.stop = true;
-	bool started = poker.started;
-	pthread_cond_signal(&poker.more);
-	pthread_mutex_unlock(&poker.lock);
+	pthread_mutex_lock(&front.lock);
+	front.stop = true;
+	bool started = front.started;
+	pthread_cond_signal(&front.more);
+	pthread_mutex_unlock(&front.lock);
 	if (started)
-		thread_join(&poker.th);
-	pthread_mutex_lock(&poker.lock);
-	poker.started = poker.stop = poker.due = false;
-	pthread_mutex_unlock(&poker.lock);
+		thread_join(&front.th);
+	pthread_mutex_lock(&front.lock);
+	front.started = front.stop = false;
+	front.due = 0;
+	front.e = NULL;
+	front.v = NULL;
+	pthread_mutex_unlock(&front.lock);
 }
 
 static void on_interrupt(fuse_req_t req, void *u)
@@ -65,7 +91,11 @@ static void on_interrupt(fuse_req_t req, void *u)
 	struct vq *q = u;
 	(void)req; /* the query knows all there is to do */
 	atomic_store_explicit(&q->j.cancel, 1, memory_order_relaxed);
-	poke(q->e);
+	pthread_mutex_lock(&front.lock);
+	front.e = q->e;
+	start_locked();
+	pthread_mutex_unlock(&front.lock);
+	fs_front_wake(FS_WAKE_CANCEL);
 }
 
 void fs_park(fuse_req_t req, struct vq *q)
@@ -78,11 +108,18 @@ void fs_unpark(fuse_req_t req)
 	fuse_req_interrupt_func(req, NULL, NULL);
 }
 
+/* an answer() may submit the next step (fs_ask_next); when that is done at once it is answered by this loop, not by a deeper call */
+static _Thread_local struct vq *next_done;
+
 static void on_done(struct vq *q)
 {
-	struct fs_ask *a = q->u;
-	fs_unpark(a->req);
-	a->answer(a);
+	while (q) {
+		struct fs_ask *a = q->u;
+		next_done = NULL;
+		fs_unpark(a->req);
+		a->answer(a);
+		q = next_done;
+	}
 }
 
 struct fs_ask *fs_ask_new(fuse_req_t req, void (*answer)(struct fs_ask *a))
@@ -137,8 +174,16 @@ void fs_ask_again(struct fs_ask *a)
 	j->rc = 0;
 	j->err = (struct vx_errinfo){.position = -1};
 	j->fd = -1;
-	j->inline_ok = false;
-	fs_ask_submit(a, NULL);
+	fs_ask_next(a);
+}
+
+void fs_ask_next(struct fs_ask *a)
+{
+	struct vq *q = a->q;
+	q->j.inline_ok = false;
+	fs_park(a->req, q);
+	if (vq_submit(q) == ENG_DONE)
+		next_done = q;
 }
 
 void fs_ask_free(struct fs_ask *a)

@@ -5,6 +5,7 @@
 #include "fs/virt_priv.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -19,6 +20,12 @@ static const struct fixed {
         {"query", VK_query, false},
         {"status", VK_status, false},
         {"health", VK_health, false},
+        {"saved", VK_saved, false},
+        {"collections", VK_colls, false},
+        {"ctl", VK_ctl, false},
+        {"events", VK_events, false},
+        {"stats", VK_stats, false},
+        {"metrics", VK_metrics, false},
 };
 #define FIXED_N (sizeof fixed / sizeof *fixed)
 
@@ -34,6 +41,8 @@ int virt_new(struct fs *f, struct virt **ret)
 		return -ENOMEM;
 	v->f = f;
 	int rc = -pthread_mutex_init(&v->lock, NULL);
+	if (rc >= 0)
+		rc = -pthread_mutex_init(&v->ev_arm, NULL);
 	if (rc < 0) {
 		mem_free(MEM_fs, v);
 		return rc;
@@ -55,10 +64,12 @@ void virt_free(struct virt *v)
 	if (!v)
 		return;
 	fs_park_done();
+	events_drop(v);
 	if (v->nodes.page && v->handles.page)
 		vnodes_free_all(v);
 	idtab_done(&v->nodes);
 	idtab_done(&v->handles);
+	pthread_mutex_destroy(&v->ev_arm);
 	pthread_mutex_destroy(&v->lock);
 	mem_free(MEM_fs, v);
 }
@@ -189,6 +200,12 @@ void virt_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		link_lookup(req, v, dir, name);
 	else if (dir->kind == VK_like)
 		like_lookup(req, dir, name);
+	else if (dir->kind == VK_saved)
+		saved_lookup(req, dir, name);
+	else if (dir->kind == VK_colls)
+		colls_lookup(req, dir, name);
+	else if (dir->kind == VK_coll)
+		coll_lookup(req, dir, name);
 	else
 		fs_reply_rc(req, virt_is_dir(dir) ? -ENOENT : -ENOTDIR);
 	vnode_put(v, dir);
@@ -207,21 +224,50 @@ bool virt_is_dir(const struct vnode *n)
 	       n->kind == VK_saved || n->kind == VK_colls || n->kind == VK_coll;
 }
 
+static mode_t mode_of(enum vkind k)
+{
+	switch (k) {
+	case VK_link:
+	case VK_savedlink:
+		return S_IFLNK | 0777;
+	case VK_query:
+		return S_IFREG | 0666;
+	case VK_status:
+	case VK_health:
+	case VK_info:
+		return S_IFREG | 0444;
+	case VK_stats:
+	case VK_metrics:
+	case VK_events:
+	case VK_npy:
+	case VK_ids:
+		return S_IFREG | 0400;
+	case VK_ctl:
+	case VK_root:
+	case VK_search:
+	case VK_text:
+	case VK_like:
+	case VK_saved:
+	case VK_colls:
+	case VK_coll:
+	case VK_N:
+		break;
+	}
+	return S_IFREG | 0600;
+}
+
 void virt_stat(struct virt *v, const struct vnode *n, struct stat *st)
 {
-	mode_t m = virt_is_dir(n)                                  ? S_IFDIR | 0555
-	           : n->kind == VK_link || n->kind == VK_savedlink ? S_IFLNK | 0777
-	           : n->kind == VK_query                           ? S_IFREG | 0666
-	           : n->kind == VK_status || n->kind == VK_health  ? S_IFREG | 0444
-	           : n->kind == VK_info                            ? S_IFREG | 0444
-	                                                           : S_IFREG | 0600;
+	mode_t m =
+	        virt_is_dir(n) ? (n->kind == VK_saved ? S_IFDIR | 0755 : S_IFDIR | 0555) : mode_of((enum vkind)n->kind);
 	*st = (struct stat){
 	        .st_ino = vnode_ino(n),
 	        .st_mode = m,
 	        .st_nlink = virt_is_dir(n) ? 2 : 1,
 	        .st_uid = v->f->cfg.owner_uid,
 	        .st_gid = v->f->cfg.owner_gid,
-	        .st_blksize = 4096,
+	        .st_size = n->kind == VK_npy || n->kind == VK_ids ? gathered_size(v, n) : 0,
+        .st_blksize = 4096,
 	        .st_atim = v->born,
 	        .st_mtim = v->born,
 	        .st_ctim = v->born,
@@ -294,14 +340,26 @@ void virt_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 
 void virt_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
 {
-	(void)target, (void)parent, (void)name; /* nothing can be made here */
-	fs_reply_rc(req, -EPERM);
+	struct virt *v = virt_of(req);
+	struct vnode *dir = vnode_ref(v, parent);
+	if (dir && dir->kind == VK_saved)
+		saved_symlink(req, target, dir, name);
+	else
+		fs_reply_rc(req, dir ? -EPERM : -ESTALE);
+	if (dir)
+		vnode_put(v, dir);
 }
 
 void virt_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	(void)parent, (void)name; /* nothing can be removed here */
-	fs_reply_rc(req, -EPERM);
+	struct virt *v = virt_of(req);
+	struct vnode *dir = vnode_ref(v, parent);
+	if (dir && dir->kind == VK_saved)
+		saved_unlink(req, name);
+	else
+		fs_reply_rc(req, dir ? -EPERM : -ESTALE);
+	if (dir)
+		vnode_put(v, dir);
 }
 
 /* ---- links ---- */
@@ -372,10 +430,15 @@ void virt_readlink(fuse_req_t req, fuse_ino_t ino)
 {
 	struct virt *v = virt_of(req);
 	struct vnode *n = vnode_ref(v, ino);
+	if (n && n->kind == VK_savedlink) {
+		saved_readlink(req, n);
+		vnode_put(v, n);
+		return;
+	}
 	if (!n || n->kind != VK_link) {
+		fs_reply_rc(req, n ? -EINVAL : -ESTALE);
 		if (n)
 			vnode_put(v, n);
-		fs_reply_rc(req, n ? -EINVAL : -ESTALE);
 		return;
 	}
 	struct fs_ask *a = fs_ask_new(req, readlink_answer);
@@ -411,13 +474,13 @@ static int text_of(struct fs_ask *a, const struct vnode *n, struct sbuf *b)
 			return -VX_ERR_arena_full;
 		VX_TRY(decode(word));
 		if (i)
-			sb_ch(b, ' ');
+			sb_ch(b, 0x1f); /* store/fts.c: each level must have a word in it */
 		sb_str(b, word);
 	}
 	return b->over || b->n > CONF_QUERY_TEXT_MAX ? -VX_ERR_query_too_long : 0;
 }
 
-static void reply_opened(fuse_req_t req, struct virt *v, struct vhandle *h, struct fuse_file_info *fi)
+void virt_reply_opened(fuse_req_t req, struct virt *v, struct vhandle *h, struct fuse_file_info *fi)
 {
 	fi->fh = idobj_id(&h->id);
 	fi->cache_readdir = 0;
@@ -440,7 +503,7 @@ static void results_answer(struct fs_ask *a)
 	}
 	vset_list(v, n, s);
 	h->set = s;
-	reply_opened(a->req, v, h, a->u2);
+	virt_reply_opened(a->req, v, h, a->u2);
 	fs_ask_free(a);
 }
 
@@ -494,17 +557,22 @@ void virt_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		results_open(req, v, n, fi);
 		return;
 	}
-	int dirfd = n->kind == VK_like ? like_opendir(v, n) : -1;
-	struct vhandle *h = dirfd >= 0 || n->kind != VK_like ? vhandle_new(v, n) : NULL;
+	if (n->kind == VK_colls) {
+		colls_opendir(req, n, fi);
+		return;
+	}
+	int dirfd = n->kind == VK_like ? like_opendir(v, n) : n->kind == VK_saved ? saved_opendir(v) : -1;
+	bool bad = dirfd < -1 || (dirfd < 0 && n->kind == VK_like);
+	struct vhandle *h = bad ? NULL : vhandle_new(v, n);
 	if (!h) {
 		if (dirfd >= 0)
 			close(dirfd);
-		fs_reply_rc(req, n->kind == VK_like && dirfd < 0 ? dirfd : -ENFILE);
+		fs_reply_rc(req, bad ? dirfd : -ENFILE);
 		vnode_put(v, n);
 		return;
 	}
 	h->dirfd = dirfd;
-	reply_opened(req, v, h, fi);
+	virt_reply_opened(req, v, h, fi);
 }
 
 /* one listing in the making */
@@ -545,13 +613,27 @@ static const char *table_entry(const struct vhandle *h, off_t i, mode_t *ret_typ
 		*ret_type = S_IFLNK;
 		return k < h->set->n ? h->set->ent[k].name : NULL;
 	}
+	if (n->kind == VK_colls) {
+		const char *p = h->out, *end = p ? p + h->out_n : p;
+		*ret_type = S_IFDIR;
+		for (; p < end && k; k--)
+			p += strlen(p) + 1;
+		return p < end ? p : NULL;
+	}
+	if (n->kind == VK_coll) {
+		static const char *const names[] = {"info", "vectors.npy", "ids"};
+		*ret_type = S_IFREG;
+		return k < 3 ? names[k] : NULL;
+	}
 	if (n->kind != VK_root)
 		return NULL;
 	size_t seen = 0;
 	for (size_t f = 0; f < FIXED_N; f++)
 		if (fixed[f].sub || n->real == FUSE_ROOT_ID) {
 			if (seen++ == k) {
-				*ret_type = fixed[f].kind == VK_search || fixed[f].kind == VK_like ? S_IFDIR : S_IFREG;
+				uint8_t kind = fixed[f].kind;
+				bool dir = kind == VK_search || kind == VK_like || kind == VK_saved || kind == VK_colls;
+				*ret_type = dir ? S_IFDIR : S_IFREG;
 				return fixed[f].name;
 			}
 		}
@@ -610,7 +692,7 @@ void virt_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fu
 	if (!h)
 		fs_reply_rc(req, -EBADF);
 	else
-		vfile_read(req, h, size, off);
+		vfile_read(req, h, size, off, fi->flags);
 	vhandle_put(v, h);
 }
 
@@ -638,8 +720,17 @@ void virt_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 void virt_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct fuse_pollhandle *ph)
 {
-	(void)ino, (void)fi; /* every file here answers at once or by parking the read */
-	if (ph)
+	struct virt *v = virt_of(req);
+	(void)ino; /* the handle knows its node */
+	struct vhandle *h = vhandle_ref(v, fi->fh);
+	unsigned now = POLLIN | POLLOUT; /* all but events answer at once, or by parking the read */
+	if (h && h->node->kind == VK_events)
+		now = events_poll(v, h, ph) ? POLLIN : 0;
+	else if (ph)
 		fuse_pollhandle_destroy(ph);
-	fuse_reply_poll(req, 0x0001 | 0x0004); /* POLLIN | POLLOUT */
+	if (h)
+		fuse_reply_poll(req, now);
+	else
+		fs_reply_rc(req, -EBADF);
+	vhandle_put(v, h);
 }

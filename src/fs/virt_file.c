@@ -47,6 +47,10 @@ static void reply_slice(fuse_req_t req, const struct vhandle *h, size_t size, of
 void vfile_write(fuse_req_t req, struct vhandle *h, const char *buf, size_t size, off_t off)
 {
 	int rc = 0;
+	if (h->node->kind == VK_ctl) {
+		ctl_write(req, h, buf, size);
+		return;
+	}
 	if (h->node->kind != VK_query) {
 		fs_reply_rc(req, -EPERM);
 		return;
@@ -179,8 +183,21 @@ static void query_ask(fuse_req_t req, struct virt *v, struct vhandle *h, size_t 
 	fs_ask_submit(a, NULL);
 }
 
-void vfile_read(fuse_req_t req, struct vhandle *h, size_t size, off_t off)
+void vfile_read(fuse_req_t req, struct vhandle *h, size_t size, off_t off, int flags)
 {
+	uint8_t kind = h->node->kind;
+	if (kind == VK_npy || kind == VK_ids) {
+		gathered_read(req, h, size, off);
+		return;
+	}
+	if (kind == VK_ctl) {
+		ctl_read(req, h, size);
+		return;
+	}
+	if (kind == VK_events) {
+		events_read(req, h, size, flags);
+		return;
+	}
 	pthread_mutex_lock(&h->lock);
 	if (h->state == VH_answered) {
 		reply_slice(req, h, size, off);
@@ -226,6 +243,9 @@ static void open_answer(struct fs_ask *a)
 	if (n->kind == VK_health) {
 		if (sbuf_arena(&q->out, &q->arena, 512, 4096) >= 0)
 			health_text(&q->out, &q->j);
+	} else if (n->kind == VK_metrics) {
+		if (sbuf_arena(&q->out, &q->arena, 8192, 1u << 20) >= 0)
+			vq_metrics_text(&q->out);
 	} else {
 		vq_render(q);
 	}
@@ -249,29 +269,30 @@ static void open_answer(struct fs_ask *a)
 	fs_ask_free(a);
 }
 
-/* n's ref is taken */
-void vfile_open(fuse_req_t req, struct vnode *n, struct fuse_file_info *fi)
+/* a file that is gathered or streamed: only the handle is made */
+static void plain_open(fuse_req_t req, struct virt *v, struct vnode *n, struct fuse_file_info *fi)
+{
+	struct vhandle *h = vhandle_new(v, n);
+	if (!h) {
+		vnode_put(v, n);
+		fs_reply_rc(req, -ENFILE);
+		return;
+	}
+	if (n->kind == VK_ctl)
+		ctl_open(h);
+	if (n->kind == VK_events)
+		events_open(v, h);
+	fi->fh = idobj_id(&h->id);
+	fi->direct_io = 1;
+	fi->nonseekable = n->kind != VK_query;
+	if (fuse_reply_open(req, fi) == -ENOENT)
+		vhandle_put(v, h);
+}
+
+/* a file whose content is one answer, made now */
+static void answer_open(fuse_req_t req, struct vnode *n, const struct fuse_file_info *fi)
 {
 	struct virt *v = fs_of(req)->virt;
-	if (n->kind == VK_query) {
-		struct vhandle *h = vhandle_new(v, n);
-		if (!h) {
-			vnode_put(v, n);
-			fs_reply_rc(req, -ENFILE);
-			return;
-		}
-		fi->fh = idobj_id(&h->id);
-		fi->direct_io = 1;
-		if (fuse_reply_open(req, fi) == -ENOENT)
-			vhandle_put(v, h);
-		return;
-	}
-	if (n->kind != VK_status && n->kind != VK_health) {
-		int rc = virt_is_dir(n) ? -EISDIR : -ELOOP;
-		vnode_put(v, n);
-		fs_reply_rc(req, rc);
-		return;
-	}
 	struct fs_ask *a = fs_ask_new(req, open_answer);
 	struct fuse_file_info *keep = a ? arena_alloc(&a->q->arena, sizeof *keep) : NULL;
 	if (!keep) {
@@ -283,6 +304,47 @@ void vfile_open(fuse_req_t req, struct vnode *n, struct fuse_file_info *fi)
 	*keep = *fi;
 	a->u = n;
 	a->u2 = keep;
-	vq_verb(a->q, "status");
+	vq_verb(a->q, n->kind == VK_info                             ? "collection_info"
+	              : n->kind == VK_stats || n->kind == VK_metrics ? "stats"
+	                                                             : "status");
+	if (n->kind == VK_info)
+		a->q->j.coll = n->parent->name; /* n lives until the answer */
 	fs_ask_submit(a, NULL);
+}
+
+/* n's ref is taken */
+void vfile_open(fuse_req_t req, struct vnode *n, struct fuse_file_info *fi)
+{
+	struct virt *v = fs_of(req)->virt;
+	switch ((enum vkind)n->kind) {
+	case VK_query:
+	case VK_ctl:
+	case VK_events:
+		plain_open(req, v, n, fi);
+		return;
+	case VK_npy:
+	case VK_ids:
+		gathered_open(req, n, fi);
+		return;
+	case VK_status:
+	case VK_health:
+	case VK_stats:
+	case VK_metrics:
+	case VK_info:
+		answer_open(req, n, fi);
+		return;
+	case VK_root:
+	case VK_search:
+	case VK_text:
+	case VK_like:
+	case VK_link:
+	case VK_saved:
+	case VK_savedlink:
+	case VK_colls:
+	case VK_coll:
+	case VK_N:
+		break;
+	}
+	fs_reply_rc(req, virt_is_dir(n) ? -EISDIR : -ELOOP);
+	vnode_put(v, n);
 }

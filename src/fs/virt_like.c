@@ -112,6 +112,11 @@ static bool shown(struct virt *v, const struct vhandle *h, const struct dirent64
 	return h->node->path[0] || !hidden(v, d->name);
 }
 
+static bool shown_saved(const struct dirent64_rec *d)
+{
+	return d->type == DT_LNK || d->type == DT_UNKNOWN;
+}
+
 /* half of the scratch takes what the directory gives, half the reply */
 void like_readdir(fuse_req_t req, struct vhandle *h, size_t size, off_t off, bool plus)
 {
@@ -136,14 +141,16 @@ void like_readdir(fuse_req_t req, struct vhandle *h, size_t size, off_t off, boo
 		for (long at = 0; at < got && !full;) {
 			const struct dirent64_rec *d = (const void *)(in + at);
 			at += d->len;
-			if (!shown(v, h, d))
+			bool saved = h->node->kind == VK_saved;
+			if (saved ? !shown_saved(d) : !shown(v, h, d))
 				continue;
+			mode_t type = saved ? S_IFLNK : S_IFDIR;
 			size_t need;
 			if (plus) {
-				struct fuse_entry_param e = {.attr = {.st_ino = d->ino, .st_mode = S_IFDIR}};
+				struct fuse_entry_param e = {.attr = {.st_ino = d->ino, .st_mode = type}};
 				need = fuse_add_direntry_plus(req, out + n, size - n, d->name, &e, d->off);
 			} else {
-				struct stat st = {.st_ino = d->ino, .st_mode = S_IFDIR};
+				struct stat st = {.st_ino = d->ino, .st_mode = type};
 				need = fuse_add_direntry(req, out + n, size - n, d->name, &st, d->off);
 			}
 			full = need > size - n;

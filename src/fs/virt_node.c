@@ -38,6 +38,7 @@ static void node_free(struct virt *v, struct vnode *n)
 	while (*p != n)
 		p = &(*p)->hnext;
 	*p = n->hnext;
+	gathered_close(v, n);
 	mem_free(MEM_fs, n->name);
 	mem_free(MEM_fs, n->path);
 	n->name = n->path = NULL;
@@ -91,6 +92,8 @@ static struct vnode *node_new(struct virt *v, const struct vnode_want *w, uint32
 	n->set_n = 0;
 	n->kind = (uint8_t)w->kind;
 	n->is_file = w->is_file;
+	n->view_fd = -1;
+	n->view_size = 0;
 	v->node_n++;
 	return n;
 }
@@ -140,6 +143,8 @@ struct vhandle *vhandle_new(struct virt *v, struct vnode *n)
 	h->in_n = h->in_cap = h->out_n = 0;
 	h->in_base = h->out_base = 0;
 	h->again = NULL;
+	h->event_seq = 0;
+	h->ph = NULL;
 	h->refs = 1;
 	return h;
 }
@@ -167,6 +172,8 @@ void vhandle_put(struct virt *v, struct vhandle *h)
 	vfile_done(h);
 	if (h->dirfd >= 0)
 		close(h->dirfd);
+	if (h->ph)
+		fuse_pollhandle_destroy(h->ph);
 	vnode_put(v, h->node);
 	pthread_mutex_destroy(&h->lock);
 	idtab_put(&v->handles, &h->id);

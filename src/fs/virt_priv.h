@@ -73,6 +73,9 @@ struct vnode {
 	uint16_t set_n;
 	uint8_t kind;
 	bool is_file; /* VK_like: the real object is no directory */
+	/* VK_npy, VK_ids: a gathered view of one generation; v->lock */
+	int view_fd;
+	off_t view_size;
 };
 
 enum vhstate { VH_gather, VH_busy, VH_answered };
@@ -91,7 +94,11 @@ struct vhandle {
 	char *out; /* MEM_query */
 	size_t out_n;
 	struct vq *again; /* parsed and interrupted: the next read submits it once more */
+	/* events */
+	uint64_t event_seq; /* the next one wanted */
+	struct fuse_pollhandle *ph;
 };
+#define EVENT_LINE_MAX 1024u
 
 struct virt {
 	struct fs *f;
@@ -102,6 +109,10 @@ struct virt {
 	struct vset *oldest, *newest;
 	size_t set_bytes;
 	struct timespec born; /* what every time stamp shows */
+	pthread_mutex_t ev_arm; /* taken before lock: a parked read of events is listed and armed in one step */
+	struct evwait *ev_waits;
+	bool polls_due;
+	uint32_t views; /* gathered files open (virt_coll.c) */
 };
 
 static inline fuse_ino_t vnode_ino(const struct vnode *n)
@@ -163,11 +174,39 @@ void like_readdir(fuse_req_t req, struct vhandle *h, size_t size, off_t off, boo
 
 /* ---- virt_file.c: query, status and other files that are answers ---- */
 void vfile_open(fuse_req_t req, struct vnode *n, struct fuse_file_info *fi);
-void vfile_read(fuse_req_t req, struct vhandle *h, size_t size, off_t off);
+void vfile_read(fuse_req_t req, struct vhandle *h, size_t size, off_t off, int flags);
 void vfile_write(fuse_req_t req, struct vhandle *h, const char *buf, size_t size, off_t off);
 void vfile_done(struct vhandle *h); /* frees what a handle gathered */
 
+/* ---- virt_saved.c ---- */
+void saved_lookup(fuse_req_t req, struct vnode *dir, const char *name);
+void saved_readlink(fuse_req_t req, struct vnode *n);
+void saved_symlink(fuse_req_t req, const char *target, struct vnode *dir, const char *name);
+void saved_unlink(fuse_req_t req, const char *name);
+int saved_opendir(struct virt *v); /* fd, -1: there are none yet, or < -1 */
+
+/* ---- virt_ctl.c ---- */
+void ctl_open(struct vhandle *h);
+void ctl_write(fuse_req_t req, struct vhandle *h, const char *buf, size_t size);
+void ctl_read(fuse_req_t req, struct vhandle *h, size_t size);
+void events_open(struct virt *v, struct vhandle *h);
+void events_read(fuse_req_t req, struct vhandle *h, size_t size, int flags);
+bool events_poll(struct virt *v, struct vhandle *h, struct fuse_pollhandle *ph); /* takes ph; true: there is one now */
+void events_deliver(struct virt *v, char *mem, size_t cap);
+void events_drop(struct virt *v);
+
+/* ---- virt_coll.c: collections/ ---- */
+void colls_lookup(fuse_req_t req, struct vnode *dir, const char *name);
+void coll_lookup(fuse_req_t req, struct vnode *dir, const char *name);
+void colls_opendir(fuse_req_t req, struct vnode *n, const struct fuse_file_info *fi); /* n's ref is taken */
+void gathered_open(fuse_req_t req, struct vnode *n, struct fuse_file_info *fi); /* n's ref is taken */
+void gathered_read(fuse_req_t req, struct vhandle *h, size_t size, off_t off);
+off_t gathered_size(struct virt *v, const struct vnode *n);
+void gathered_close(struct virt *v, struct vnode *n); /* the node goes */
+
 /* ---- virt.c ---- */
+/* virt_reply_opened - fi of an open or opendir with h */
+void virt_reply_opened(fuse_req_t req, struct virt *v, struct vhandle *h, struct fuse_file_info *fi);
 /* virt_scope - path of the real directory this node is below ("" for the root) into p; its length or < 0 */
 int virt_scope(struct virt *v, const struct vnode *n, char *p, size_t cap);
 /* virt_reply_entry - answer a lookup with n (its ref is dropped, the kernel's lookup counted). */

@@ -281,7 +281,6 @@ static int ask_export(struct msg *m)
 static int ask_caps(struct msg *m)
 {
 	const struct vexfs_caps *r = (const void *)m->p;
-	m->q->j.verb = EV_status;
 	return NO_RESERVED(r->reserved);
 }
 static int ask_flush(struct msg *m)
@@ -316,6 +315,7 @@ static const struct op {
         {VEXFS_OP_COLLECTION_INFO, sizeof(struct vexfs_collection), 0, ask_collection},
         {VEXFS_OP_EXPORT, sizeof(struct vexfs_export), VEXFS_F_WITH_PAYLOAD, ask_export},
         {VEXFS_OP_STATS, sizeof(struct vexfs_text), 0, ask_text},
+        {VEXFS_OP_STATS_RESET, sizeof(struct vexfs_text), 0, ask_text},
         {VEXFS_OP_FLUSH, sizeof(struct vexfs_flush), 0, ask_flush},
 };
 
@@ -359,13 +359,9 @@ int vq_binary(struct vq *q, const void *req, size_t n)
 		return bad(&m, -VX_ERR_uapi_reserved, AT(vexfs_hdr, flags), "a flag this operation doesn't take");
 	m.n = (uint32_t)n;
 	m.head = o->head;
-	if (h->op == VEXFS_OP_CAPS) {
-		q->verb = NULL; /* answered without the engine's help */
-	} else {
-		q->verb = verb_by_uapi(h->op);
-		vx_assert(q->verb);
-		q->j.verb = (enum eng_verb)q->verb->ev;
-	}
+	q->verb = verb_by_uapi(h->op);
+	vx_assert(q->verb);
+	q->j.verb = (enum eng_verb)q->verb->ev;
 	return o->ask(&m);
 }
 
@@ -639,6 +635,7 @@ void vq_render_binary(struct vq *q)
 	        [VEXFS_OP_COLLECTION_INFO] = answer_collection,
 	        [VEXFS_OP_EXPORT] = answer_export,
 	        [VEXFS_OP_STATS] = answer_text,
+	        [VEXFS_OP_STATS_RESET] = answer_text,
 	        [VEXFS_OP_FLUSH] = answer_flush,
 	};
 	struct reply r;

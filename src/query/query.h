@@ -88,7 +88,13 @@ struct verb {
 	bool owner_only, mutates;
 	uint8_t perf;          /* enum perf_op it is counted under */
 	uint64_t keys;         /* bit 1 << enum vq_key */
+	int (*local)(struct vq *q); /* answered without the engine; `ev` then only says how it is rendered. NULL for most */
 };
+int vq_local_stats(struct vq *q);       /* perf_text.c: out_text = operations and counters as JSON */
+int vq_local_stats_reset(struct vq *q);
+int vq_local_caps(struct vq *q);       
+void vq_stats_json(struct sbuf *b);
+void vq_metrics_text(struct sbuf *b);   /* Prometheus text format 0.0.4 */
 const struct verb *verb_by_name(const char *name, size_t n);
 const struct verb *verb_by_uapi(uint32_t op);
 const struct verb *verb_next(const struct verb *prev); /* NULL: the first; NULL at the end */

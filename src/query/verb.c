@@ -21,7 +21,7 @@ static const struct verb table[] = {
         {"get", VEXFS_OP_GET, EV_get, false, false, PERF_v_get, TARGET | K(with_vectors) | K(with_payload)},
         {"del", VEXFS_OP_DEL, EV_del, false, true, PERF_v_del, TARGET | K(wait)},
         {"payload", 0, EV_payload, false, true, PERF_v_payload, TARGET | K(payload) | K(wait)},
-        {"status", VEXFS_OP_STATS, EV_status, false, false, PERF_v_status, K(verb)},
+        {"status", 0, EV_status, false, false, PERF_v_status, K(verb)},
         {"wait", VEXFS_OP_FLUSH, EV_wait, false, false, PERF_v_wait, K(verb) | K(durable) | K(rescan)},
         {"collections", 0, EV_coll_list, false, false, PERF_v_collection, K(verb)},
         {"collection_create", VEXFS_OP_COLLECTION_CREATE, EV_coll_create, false, true, PERF_v_collection,
@@ -31,6 +31,9 @@ static const struct verb table[] = {
         {"export", VEXFS_OP_EXPORT, EV_export, false, false, PERF_v_export,
                 K(verb) | K(collection) | K(cursor) | K(limit) | K(with_payload)},
         {"verify", 0, EV_verify, true, false, PERF_v_verify, K(verb) | K(collection)},
+        {"stats", VEXFS_OP_STATS, EV_status, true, false, PERF_v_status, K(verb), vq_local_stats},
+        {"stats_reset", VEXFS_OP_STATS_RESET, EV_status, true, false, PERF_v_status, K(verb), vq_local_stats_reset},
+        {"capabilities", VEXFS_OP_CAPS, EV_status, false, false, PERF_v_status, K(verb), vq_local_caps},
         {"retry", 0, EV_retry, true, false, PERF_v_status, K(verb)},
 };
 #define TABLE_N (sizeof table / sizeof *table)

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "base/event.h"
 #include "base/thread.h"
 #include "query/query.h"
 
@@ -106,6 +107,13 @@ int vq_submit(struct vq *q)
 	q->t0_ns = os_mono_ns(c->os);
 	if (q->verb && q->verb->owner_only && q->j.who.uid != 0 && q->j.who.uid != c->owner_uid) {
 		vq_refuse(q, -VX_ERR_not_owner, NULL);
+		return ENG_DONE;
+	}
+	if (q->verb && q->verb->local) {
+		int lrc = q->verb->local(q);
+		if (lrc < 0)
+			vq_refuse(q, lrc, NULL);
+		account(q);
 		return ENG_DONE;
 	}
 	int rc = stack_check(VQ_STACK_NEED);
