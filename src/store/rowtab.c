@@ -198,20 +198,42 @@ static void stamp_get(const uint8_t *p, struct stamp *ret)
 	ret->hashed = p[40] != 0;
 }
 
+struct window { /* blocks [at, at + n) of the file, checked */
+	uint8_t *buf;
+	uint64_t at, n;
+};
 struct in {
 	struct store *st;
 	struct coll *c;
 	const struct store_load_cb *cb;
 	void *u;
 	int fd;
-	uint8_t *all, *stamps; /* the rows' blocks, the stamps' blocks */
+	struct window row, stamp;
+	uint64_t blocks, stamps_at; /* blocks in all; the first block of stamps */
 	uint32_t rows, stamps_n;
 };
+
+/* block @i of the file; NULL: it cannot be read, or its CRC does not fit */
+static const uint8_t *block(struct in *x, struct window *w, uint64_t i)
+{
+	if (i < w->at || i >= w->at + w->n) {
+		uint64_t n = x->blocks - i < BUF_BLOCKS ? x->blocks - i : BUF_BLOCKS;
+		w->n = 0;
+		if (i >= x->blocks || blocks_read(x->st, x->fd, w->buf, i, n) < 0)
+			return NULL;
+		w->at = i;
+		w->n = n;
+	}
+	return w->buf + (i - w->at) * BLOCK;
+}
 
 static int tell_rows(struct in *x)
 {
 	for (uint32_t row = 0; row < x->rows; row++) {
-		const uint8_t *p = x->all + (size_t)(row / ROWS_PER) * BLOCK + (size_t)(row % ROWS_PER) * ROW_BYTES;
+		const uint8_t *p = block(x, &x->row, 1 + row / ROWS_PER), *sb;
+		if (!p)
+			return -VX_ERR_store_corrupt;
+		p += (size_t)(row % ROWS_PER) * ROW_BYTES;
 		uint64_t g = le64_get(p + 8);
 		uint32_t flags = (uint32_t)(g >> 60), s = le32_get(p + 16);
 		struct stamp t = {0};
@@ -221,10 +243,12 @@ static int tell_rows(struct in *x)
 			x->c->free_w[row / 64] &= ~(1ull << (row % 64));
 			x->c->free_n--;
 		}
-		if (s)
-			stamp_get(x->stamps + (size_t)((s - 1) / STAMPS_PER) * BLOCK +
-			                  (size_t)((s - 1) % STAMPS_PER) * STAMP_B,
-			        &t);
+		if (s) {
+			sb = block(x, &x->stamp, x->stamps_at + (s - 1) / STAMPS_PER);
+			if (!sb || s > x->stamps_n)
+				return -VX_ERR_store_corrupt;
+			stamp_get(sb + (size_t)((s - 1) % STAMPS_PER) * STAMP_B, &t);
+		}
 		if (x->cb->vec)
 			VX_TRY(x->cb->vec(x->u, x->c->c.cid, row, g & ((1ull << 60) - 1), flags & F_DEAD,
 			        flags & F_FREE_PT, le64_get(p), &t));
@@ -232,34 +256,24 @@ static int tell_rows(struct in *x)
 	return 0;
 }
 
-/* all blocks are read and checked before the first row is told: no half of a table is ever believed */
-static int read_all(struct in *x)
+/* every block is read and checked before the first row is told: no half of a table is ever believed */
+static int check_all(struct in *x)
 {
-	uint8_t h[64];
-	uint64_t row_blocks, stamp_blocks;
-	uint8_t *head = mem_alloc(MEM_store, BLOCK);
-	if (!head)
-		return -ENOMEM;
-	int rc = blocks_read(x->st, x->fd, head, 0, 1);
-	memcpy(h, head, sizeof h);
-	mem_free(MEM_store, head);
-	VX_TRY(rc);
+	x->blocks = 1;
+	const uint8_t *h = block(x, &x->row, 0);
+	if (!h)
+		return -VX_ERR_store_corrupt;
 	if (memcmp(h, MAGIC, 8) || le32_get(h + 8) != 1 || le32_get(h + 12) != x->c->c.cid ||
 	        le64_get(h + 16) != x->st->state.generation || le32_get(h + 24) < x->c->next_row ||
 	        le32_get(h + 24) > CONF_ROWS_MAX || le32_get(h + 28) > le32_get(h + 24))
 		return -ENOENT;
 	x->rows = x->c->next_row; /* what lies above was free when it was written */
 	x->stamps_n = le32_get(h + 28);
-	row_blocks = ((uint64_t)le32_get(h + 24) + ROWS_PER - 1) / ROWS_PER;
-	stamp_blocks = ((uint64_t)x->stamps_n + STAMPS_PER - 1) / STAMPS_PER;
-	x->all = mem_alloc(MEM_store, (row_blocks + stamp_blocks) * BLOCK);
-	if (!x->all)
-		return -ENOMEM;
-	x->stamps = x->all + row_blocks * BLOCK;
-	VX_TRY(blocks_read(x->st, x->fd, x->all, 1, row_blocks + stamp_blocks));
-	for (uint32_t row = 0; row < x->rows; row++)
-		if (le32_get(x->all + (size_t)(row / ROWS_PER) * BLOCK + (size_t)(row % ROWS_PER) * ROW_BYTES + 16) >
-		        x->stamps_n)
+	x->stamps_at = 1 + ((uint64_t)le32_get(h + 24) + ROWS_PER - 1) / ROWS_PER;
+	x->blocks = x->stamps_at + ((uint64_t)x->stamps_n + STAMPS_PER - 1) / STAMPS_PER;
+	x->row.n = 0;
+	for (uint64_t i = 1; i < x->blocks; i++)
+		if (!block(x, &x->row, i))
 			return -VX_ERR_store_corrupt;
 	return 0;
 }
@@ -272,7 +286,9 @@ int rowtab_load(struct store *st, struct coll *c, const struct store_load_cb *cb
 	x.fd = os_openat(st->os, atomic_load(&c->dirfd), "rows.tab", O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0);
 	if (x.fd < 0)
 		return -ENOENT;
-	int rc = read_all(&x);
+	x.row.buf = mem_alloc(MEM_store, (size_t)BUF_BLOCKS * BLOCK * 2);
+	x.stamp.buf = x.row.buf + (size_t)BUF_BLOCKS * BLOCK;
+	int rc = x.row.buf ? check_all(&x) : -ENOMEM;
 	if (rc < 0) {
 		if (rc == -VX_ERR_store_corrupt)
 			log_kv(LOGL_warn, "store: rows.tab is damaged and not used;", "collection", c->c.cid);
@@ -284,6 +300,6 @@ int rowtab_load(struct store *st, struct coll *c, const struct store_load_cb *cb
 			rc = -EIO; /* the callback's own: not to be taken for "no table" */
 	}
 	(void)os_close(st->os, x.fd); /* read only */
-	mem_free(MEM_store, x.all);
+	mem_free(MEM_store, x.row.buf);
 	return rc;
 }
