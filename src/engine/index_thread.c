@@ -6,14 +6,18 @@
  * more than an eighth of it is new, and at a clean stop if that takes less than five seconds: first a barrier, so that it never names
  * a row the catalog could lose, then the file, then the catalog's row. */
 #include <string.h>
+#include <unistd.h>
 
 #include "engine/engine_priv.h"
 
-#define INDEX_STEP_NS    20000000ull /* linking, before others are looked at */
-#define INDEX_STOP_NS    5000000000ull
-#define INDEX_STOP_BYTES (1ull << 30) /* what five seconds write, on a slow disk */
-#define INDEX_RETRY_NS   5000000000ull
-#define INDEX_IDLE_NS    1000000000ull /* dead rows wait for readers: look again */
+#define INDEX_STEP_NS       20000000ull /* linking, before others are looked at */
+#define INDEX_CHUNK_MIN     2048u
+#define INDEX_CHUNK_MAX     16384u
+#define INDEX_BUILD_THREADS 8u
+#define INDEX_STOP_NS       5000000000ull
+#define INDEX_STOP_BYTES    (1ull << 30) /* what five seconds write, on a slow disk */
+#define INDEX_RETRY_NS      5000000000ull
+#define INDEX_IDLE_NS       1000000000ull /* dead rows wait for readers: look again */
 
 static void all_to_tail(struct eng_coll *c)
 {
@@ -51,6 +55,43 @@ static void graph_begin(struct engine *e, struct eng_coll *c)
 	/* rows that died while the old graph held them are in none now */
 	for (uint32_t i = 0; i < c->dead_n; i++)
 		c->dead[i].unlinked = true;
+}
+static uint32_t build_threads(void)
+{
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+	/* half of the processors, two where there are two: files come first, but an import is waited for */
+	uint32_t t = n < 2 ? 1 : (uint32_t)(n + 1) / 2;
+	return n >= 2 && t < 2 ? 2 : t > INDEX_BUILD_THREADS ? INDEX_BUILD_THREADS : t;
+}
+/* a long tail: many rows by several threads. Return 1: done some; 0: too few for that; < 0. */
+static int build_some(struct engine *e, struct eng_coll *c, struct index *ix)
+{
+	uint32_t chunk = index_count(ix) / 8, n = 0;
+	chunk = chunk < INDEX_CHUNK_MIN ? INDEX_CHUNK_MIN : chunk > INDEX_CHUNK_MAX ? INDEX_CHUNK_MAX : chunk;
+	uint32_t *rows = mem_alloc(MEM_engine, (size_t)chunk * sizeof(*rows));
+	if (!rows)
+		return 0; /* one after the other then */
+	pthread_mutex_lock(&c->lock);
+	bool ok = c->ix == ix && !c->dropped && c->tail_n - c->tail_head >= 2 * INDEX_CHUNK_MIN;
+	for (uint32_t i = c->tail_head; ok && i < c->tail_n && n < chunk; i++)
+		if (c->flags[c->tail[i]] & ROWF_LIVE)
+			rows[n++] = c->tail[i];
+	pthread_mutex_unlock(&c->lock);
+	int rc = ok && n ? index_build(ix, rows, n, build_threads(), &e->stopping) : 0;
+	mem_free(MEM_engine, rows);
+	if (!ok)
+		return 0;
+	pthread_mutex_lock(&c->lock);
+	for (; c->tail_head < c->tail_n; c->tail_head++) {
+		uint32_t row = c->tail[c->tail_head];
+		if ((c->flags[row] & ROWF_LIVE) && !index_linked(ix, row))
+			break;
+		c->flags[row] &= (uint8_t)~ROWF_TAIL;
+	}
+	if (rc < 0)
+		c->tail_retry_ns = os_mono_ns(e->os) + INDEX_RETRY_NS;
+	pthread_mutex_unlock(&c->lock);
+	return rc < 0 ? rc : 1;
 }
 /* link rows of the tail for a while. Return whether there is more to do at once. */
 static bool link_some(struct engine *e, struct eng_coll *c, struct coll_view *v, uint64_t until_ns)
@@ -216,7 +257,12 @@ static int index_step(struct engine *e, struct eng_coll *c, uint64_t until_ns)
 
 	struct coll_view v;
 	coll_enter(c, &v);
-	if (v.ix && able)
+	int built = v.ix && able && until_ns == UINT64_MAX ? build_some(e, c, v.ix) : 0;
+	if (built < 0)
+		log_rc(LOGL_warn, "engine: rows could not be linked", built);
+	else if (built)
+		more = true;
+	else if (v.ix && able)
 		more = link_some(e, c, &v, until_ns);
 	pthread_mutex_lock(&c->lock);
 	bool due = able && v.ix && c->ix == v.ix && !c->dropped && !e->cfg.read_only &&
