@@ -60,6 +60,8 @@ void *cli_alloc(size_t n)
 char *cli_fmt(const char *fmt, ...)
 {
 	va_list ap, again;
+	if (!fmt) /* tells gcc's sanitizer build that the format is there */
+		abort();
 	va_start(ap, fmt);
 	va_copy(again, ap);
 	int n = vsnprintf(NULL, 0, fmt, ap);

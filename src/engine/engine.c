@@ -56,15 +56,9 @@ uint64_t bell_rings(struct bell *b)
 }
 uint64_t bell_wait(struct bell *b, uint64_t seen, uint64_t timeout_ns)
 {
-	struct timespec until;
-	clock_gettime(CLOCK_MONOTONIC, &until); /* a waiting time, not a reading of the clock that anyone sees */
-	uint64_t ns = timeout_ns > 3600ull * 1000000000 ? 3600ull * 1000000000 : timeout_ns;
-	until.tv_sec += (time_t)(ns / 1000000000);
-	until.tv_nsec += (long)(ns % 1000000000);
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_nsec -= 1000000000;
-		until.tv_sec++;
-	}
+	/* the real clock, whatever the engine's own says: the condition variable waits by it */
+	uint64_t ns = os_mono_ns(os_real()) + (timeout_ns > 3600ull * 1000000000 ? 3600ull * 1000000000 : timeout_ns);
+	struct timespec until = { .tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000) };
 	pthread_mutex_lock(&b->lock);
 	while (b->rings == seen) {
 		if (timeout_ns == WQ_FOREVER)
