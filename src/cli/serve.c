@@ -161,7 +161,7 @@ int serve_run(const struct serve_cfg *c, int word_fd)
 	        .entry_timeout = 1.0,
 	        .attr_timeout = 1.0,
 	        .store_dir = c->store ? c->store : cli_fmt("%s/.vexfs", c->dir)};
-	rc = fs_new(&fc, root_fd, c->components == ENG_none ? NULL : e, &f);
+	rc = fs_new(&fc, root_fd, e, &f);
 	if (rc < 0) {
 		bad = sentence("the filesystem cannot start", rc, NULL);
 		goto out;
