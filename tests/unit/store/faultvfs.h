@@ -14,6 +14,7 @@ static struct {
 	_Atomic uint64_t calls[FV_N];
 	uint64_t at[FV_N];
 	enum fv_kind kind[FV_N];
+	_Atomic uint64_t bytes; /* written */
 	bool for_good; /* from `at` on, until reset */
 } fv;
 
@@ -47,6 +48,7 @@ static int fv_readf(sqlite3_file *f, void *p, int n, sqlite3_int64 at)
 }
 static int fv_writef(sqlite3_file *f, const void *p, int n, sqlite3_int64 at)
 {
+	atomic_fetch_add(&fv.bytes, (uint64_t)n);
 	switch (fv_step(FV_write)) {
 	case FVK_error:
 		return SQLITE_IOERR_WRITE;
