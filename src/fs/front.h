@@ -13,12 +13,15 @@ struct fs_ask {
 	void (*answer)(struct fs_ask *a);
 	size_t size; /* what the caller's buffer holds */
 	int kind;
+	int fd; /* ours, for a second step; -1: none */
 	void *u, *u2;
 };
 /* fs_ask_new - NULL: the request has been answered with the reason (no engine, no query free). */
 struct fs_ask *fs_ask_new(fuse_req_t req, void (*answer)(struct fs_ask *a));
 /* fs_ask_on - let the job be about a real node; put back with fs_ask_submit. 0 or -errno. */
 int fs_ask_on(struct fs_ask *a, fuse_ino_t ino, struct fs_ref *r);
+/* fs_ask_keep - a second step about the same node will follow: keep a descriptor of it for fs_ask_again. 0 or -errno. */
+int fs_ask_keep(struct fs_ask *a, const struct fs_ref *r);
 void fs_ask_submit(struct fs_ask *a, struct fs_ref *r /* NULL: none */);
 /* fs_ask_next - from answer() only: submit another ask of the same request. */
 void fs_ask_next(struct fs_ask *a);

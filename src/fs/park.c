@@ -3,6 +3,9 @@
  * libfuse calls the interrupt function under the request's own lock, and fuse_req_interrupt_func takes it too: after fs_unpark no
  * callback can be running with the query, which may then be freed.  A request is parked before its job is submitted, because the
  * job may be answered on another thread before submit returns. */
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "base/thread.h"
 #include "fs/virt_priv.h"
 #include "fs/transport.h"
@@ -142,7 +145,7 @@ struct fs_ask *fs_ask_new(fuse_req_t req, void (*answer)(struct fs_ask *a))
 		fs_reply_rc(req, -VX_ERR_queue_full);
 		return NULL;
 	}
-	*a = (struct fs_ask){.req = req, .f = f, .q = q, .answer = answer};
+	*a = (struct fs_ask){.req = req, .f = f, .q = q, .answer = answer, .fd = -1};
 	q->on_done = on_done;
 	q->u = a;
 	q->j.inline_ok = true;
@@ -173,7 +176,7 @@ void fs_ask_again(struct fs_ask *a)
 	struct eng_job *j = &a->q->j;
 	j->rc = 0;
 	j->err = (struct vx_errinfo){.position = -1};
-	j->fd = -1;
+	j->fd = a->fd;
 	fs_ask_next(a);
 }
 
@@ -186,8 +189,16 @@ void fs_ask_next(struct fs_ask *a)
 		next_done = q;
 }
 
+int fs_ask_keep(struct fs_ask *a, const struct fs_ref *r)
+{
+	a->fd = fcntl(r->fd, F_DUPFD_CLOEXEC, 3);
+	return a->fd < 0 ? -errno : 0;
+}
+
 void fs_ask_free(struct fs_ask *a)
 {
+	if (a->fd >= 0)
+		close(a->fd); /* O_PATH */
 	vq_free(a->q); /* the ask lies in its arena */
 }
 

@@ -309,6 +309,8 @@ bool vxattr_set(fuse_req_t req, fuse_ino_t ino, const char *name, const char *va
 		return true;
 	}
 	rc = file_check(&r);
+	if (rc >= 0 && flags)
+		rc = fs_ask_keep(a, &r);
 	if (rc < 0) {
 		fs_ref_put(a->f, &r);
 		fs_ask_fail(a, rc);
@@ -367,6 +369,8 @@ bool vxattr_remove(fuse_req_t req, fuse_ino_t ino, const char *name)
 	int rc = coll_copy(a, coll);
 	if (rc >= 0)
 		rc = fs_ask_on(a, ino, &r);
+	if (rc >= 0 && k == VX_payload && (rc = fs_ask_keep(a, &r)) < 0)
+		fs_ref_put(a->f, &r);
 	if (rc < 0) {
 		fs_ask_fail(a, rc);
 		return true;

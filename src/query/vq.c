@@ -69,9 +69,11 @@ int vq_refuse(struct vq *q, int rc, const char *detail)
 
 static void account(struct vq *q)
 {
-	if (q->verb && q->e)
+	if (q->verb && q->verb->local && q->e) /* the engine counts what it answers */
 		perf_op((enum perf_op)q->verb->perf, os_mono_ns(eng_cfg(q->e)->os) - q->t0_ns,
 		        q->j.vec_bytes + q->j.ret_vec_bytes);
+	if (q->verb && q->verb->mutates && q->j.rc >= 0)
+		event_post(q->verb->name, q->j.coll ? q->j.coll : "default", q->j.point_n ? q->j.point_n : 1);
 }
 
 /* "wait" of a search is a barrier before it: everything known by now is searchable when it runs. True: on its way again */

@@ -297,7 +297,7 @@ def xattrs(m):
     eq(err_of(os.setxattr, f, "user.vexfs.payload", b"[1]"), "EINVAL", "a payload is an object")
     os.setxattr(f, "user.vexfs.payload", b'{"a": [1, 2]}')
     eq(os.getxattr(f, "user.vexfs.payload"), b'{"a": [1, 2]}', "a payload")
-    eq(err_of(os.setxattr, m.p("proj"), "user.vexfs.vector", floats([1, 2, 3])), "EOPNOTSUPP", "a directory has no vector")
+    eq(err_of(os.setxattr, m.p("proj"), "user.vexfs.vector", floats([1, 2, 3])), "ENOTSUP", "a directory has no vector")
     eq(os.getxattr(f, "user.vexfs.dim"), b"3", "dim")
     eq(os.getxattr(f, "user.vexfs.state"), b"fresh", "state")
     eq(os.getxattr(m.p("proj"), "user.vexfs.state"), b"none", "state of a directory")
