@@ -16,7 +16,7 @@
 #include <string.h>
 #include "index/hnsw.h"
 
-#define SAMPLE_MAX 1024u
+#define SAMPLE_MAX 2048u
 #define PAIRS      256u
 #define SCORE_RUN  32u /* scored at once: what the stack holds */
 
@@ -29,31 +29,41 @@ static bool to_space(const struct codes *c, const struct simd *k, const void *v,
 {
 	if (!v)
 		return false;
-	simd_to_f32(v, c->dtype, 0, c->dim, out);
+	simd_to_f32(v, c->dtype, 0, c->in_dim, out);
 	if (c->metric != VXM_cosine)
 		return true;
-	float n = k->dot_f32(out, out, c->dim);
+	float n = k->dot_f32(out, out, c->in_dim);
 	if (!(n > 0))
 		return true;
 	/* two factors: 1/sqrt alone may be out of range where n is tiny or infinite */
 	float inv = 1.0f / sqrtf(n);
 	if (!isfinite(inv) || inv == 0) {
 		float m = 0;
-		for (uint32_t i = 0; i < c->dim; i++)
+		for (uint32_t i = 0; i < c->in_dim; i++)
 			m = fmaxf(m, fabsf(out[i]));
-		for (uint32_t i = 0; i < c->dim; i++)
+		for (uint32_t i = 0; i < c->in_dim; i++)
 			out[i] /= m;
-		inv = 1.0f / sqrtf(k->dot_f32(out, out, c->dim));
+		inv = 1.0f / sqrtf(k->dot_f32(out, out, c->in_dim));
 	}
-	for (uint32_t i = 0; i < c->dim; i++)
+	for (uint32_t i = 0; i < c->in_dim; i++)
 		out[i] *= inv;
 	return true;
 }
 static void shift(const struct codes *c, float *x)
 {
 	if (c->mean)
-		for (uint32_t i = 0; i < c->dim; i++)
+		for (uint32_t i = 0; i < c->in_dim; i++)
 			x[i] -= c->mean[i];
+}
+/* a stored vector as codes are made of it: in the space, shifted, projected */
+static bool components(const struct codes *c, const struct simd *k, const void *v, float *x, int8_t *e)
+{
+	if (!to_space(c, k, v, x))
+		return false;
+	shift(c, x);
+	if (c->proj)
+		project_apply(k, c, x, e);
+	return true;
 }
 static uint8_t quant(float x, float inv_scale, uint32_t *clipped)
 {
@@ -69,7 +79,7 @@ static uint8_t quant(float x, float inv_scale, uint32_t *clipped)
 	}
 	return (uint8_t)((int32_t)f + 128);
 }
-uint32_t codes_put(const struct index *ix, struct hnsw_view *v, uint32_t row, float *scratch)
+uint32_t codes_put(const struct index *ix, struct hnsw_view *v, uint32_t row, float *scratch, int8_t *scratch8)
 {
 	const struct codes *c = &v->codes;
 	uint8_t *block = hnsw_block(v, row), *code = block + v->off_code;
@@ -89,11 +99,10 @@ uint32_t codes_put(const struct index *ix, struct hnsw_view *v, uint32_t row, fl
 			memcpy(code, vec, c->bytes);
 		return 0;
 	}
-	if (!to_space(c, ix->simd, vec, scratch)) {
+	if (!components(c, ix->simd, vec, scratch, scratch8)) {
 		memset(code, 0, c->bytes);
 		return 0;
 	}
-	shift(c, scratch);
 	if (c->kind == CODE_BF16) {
 		for (uint32_t i = 0; i < c->dim; i++)
 			((uint16_t *)code)[i] = simd_f32_bf16(scratch[i]);
@@ -152,8 +161,7 @@ void codes_query(
 		}
 		return;
 	}
-	to_space(c, ix->simd, q, qf);
-	shift(c, qf);
+	(void)components(c, ix->simd, q, qf, qe); /* q is there */
 	s->q = qf;
 	if (c->kind == CODE_BF16)
 		return;
@@ -165,18 +173,9 @@ void codes_query(
 		s->mul = c->scale;
 		return;
 	}
-	float top = 0;
-	for (uint32_t i = 0; i < c->dim; i++)
-		top = fmaxf(top, fabsf(qf[i]));
-	float t = top / 127.0f, inv = t > 0 && isfinite(1.0f / t) ? 1.0f / t : 0;
-	int64_t sum = 0, sum2 = 0;
-	for (uint32_t i = 0; i < c->dim; i++) {
-		float f = qf[i] * inv;
-		int32_t e = f >= -127.5f && f <= 127.5f ? (int32_t)(f < 0 ? f - 0.49f : f + 0.49f) : 0; /* NaN: 0 */
-		qe[i] = (int8_t)e;
-		sum += e;
-		sum2 += (int64_t)(e * e);
-	}
+	int32_t sum, sum2;
+	float t = ix->simd->absmax_f32(qf, c->dim) / 127.0f;
+	ix->simd->quant_s8(qf, c->dim, t > 0 && isfinite(1.0f / t) ? 1.0f / t : 0, qe, &sum, &sum2);
 	sq8_terms(s, t, sum, sum2);
 }
 void codes_node(struct index *ix, const struct hnsw_view *v, struct hnsw_scorer *s, uint32_t row, float *qf, int8_t *qe)
@@ -329,45 +328,12 @@ static double pair_loss(const struct codes *c, const float *x, uint32_t n)
 	}
 	return used ? sum / used : 0;
 }
-int codes_calibrate(const struct index *ix, struct codes *c, const uint32_t *sample, uint32_t n)
+/* the step with the least error on the sample */
+static void pick_scale(struct codes *c, const float *x, uint32_t m)
 {
-	if (c->kind == CODE_EXACT || c->kind == CODE_F32 || c->kind == CODE_BITS)
-		return 0;
-	if (n > SAMPLE_MAX)
-		n = SAMPLE_MAX;
-	if ((size_t)n * c->dim > (16u << 20)) /* 64 MiB of sample is enough at any dimension */
-		n = (uint32_t)((16u << 20) / c->dim);
-	float *x = mem_alloc(MEM_index_work, ((size_t)n + 1) * c->dim * sizeof(float)), *mean = NULL;
-	if (!x)
-		return -ENOMEM;
-	uint32_t m = 0;
-	for (uint32_t i = 0; i < n; i++) {
-		float *y = x + (size_t)m * c->dim;
-		if (to_space(c, ix->simd, rows_vec(ix->rows, sample[i]), y) && simd_finite(y, c->dim))
-			m++;
-	}
-	c->sample_n = m;
-	if (shifts(c)) {
-		mean = mem_zalloc(MEM_index, c->dim * sizeof(float));
-		if (!mean) {
-			mem_free(MEM_index_work, x);
-			return -ENOMEM;
-		}
-		for (uint32_t j = 0; j < c->dim && m; j++) {
-			double s = 0;
-			for (uint32_t i = 0; i < m; i++)
-				s += (double)x[(size_t)i * c->dim + j];
-			mean[j] = (float)(s / m);
-		}
-	}
-	mem_free(MEM_index, c->mean);
-	c->mean = mean;
 	float top = 0;
-	for (uint32_t i = 0; i < m; i++) {
-		shift(c, x + (size_t)i * c->dim);
-		for (uint32_t j = 0; j < c->dim; j++)
-			top = fmaxf(top, fabsf(x[(size_t)i * c->dim + j]));
-	}
+	for (size_t i = 0; i < (size_t)m * c->dim; i++)
+		top = fmaxf(top, fabsf(x[i]));
 	if (!(top > 0) || !isfinite(top))
 		top = 1.0f; /* nothing to go by: one vector, or all alike */
 	float best = top / 127.0f;
@@ -389,23 +355,75 @@ int codes_calibrate(const struct index *ix, struct codes *c, const uint32_t *sam
 	c->scale = best;
 	c->inv_scale = 1.0f / best;
 	c->loss = pair_loss(c, x, m);
+}
+int codes_calibrate(const struct index *ix, struct codes *c, const uint32_t *sample, uint32_t n, bool project)
+{
+	const uint32_t in = c->in_dim;
+	if (c->kind == CODE_EXACT || c->kind == CODE_F32 || c->kind == CODE_BITS)
+		return 0;
+	if (n > SAMPLE_MAX)
+		n = SAMPLE_MAX;
+	if ((size_t)n * in > (16u << 20)) /* 64 MiB of sample is enough at any dimension */
+		n = (uint32_t)((16u << 20) / in);
+	float *x = mem_alloc(MEM_index_work, ((size_t)n + 1) * in * sizeof(float)), *mean = NULL;
+	int8_t *e = mem_alloc(MEM_index_work, in);
+	int rc = x && e ? 0 : -ENOMEM;
+	uint32_t m = 0;
+	for (uint32_t i = 0; !rc && i < n; i++) {
+		float *y = x + (size_t)m * in;
+		if (to_space(c, ix->simd, rows_vec(ix->rows, sample[i]), y) && simd_finite(y, in))
+			m++;
+	}
+	c->sample_n = m;
+	if (!rc && shifts(c)) {
+		mean = mem_zalloc(MEM_index, in * sizeof(float));
+		rc = mean ? 0 : -ENOMEM;
+		for (uint32_t j = 0; !rc && j < in && m; j++) {
+			double s = 0;
+			for (uint32_t i = 0; i < m; i++)
+				s += (double)x[(size_t)i * in + j];
+			mean[j] = (float)(s / m);
+		}
+	}
+	mem_free(MEM_index, c->mean);
+	c->mean = mean;
+	for (uint32_t i = 0; !rc && i < m; i++)
+		shift(c, x + (size_t)i * in);
+	if (!rc && project && c->kind == CODE_SQ8 && (c->metric == VXM_l2 || c->metric == VXM_cosine) &&
+	        c->dtype != VXD_i8)
+		rc = project_train(ix->simd, c, x, m);
+	/* from here on the sample's rows are code components, packed */
+	for (uint32_t i = 0; !rc && c->proj && i < m; i++) {
+		project_apply(ix->simd, c, x + (size_t)i * in, e);
+		memmove(x + (size_t)i * c->dim, x + (size_t)i * in, c->dim * sizeof(float));
+	}
+	if (!rc)
+		pick_scale(c, x, m);
 	mem_free(MEM_index_work, x);
-	return 0;
+	mem_free(MEM_index_work, e);
+	return rc;
 }
 double codes_error(const struct index *ix, const struct codes *c, const uint32_t *sample, uint32_t n)
 {
 	if (c->kind != CODE_SQ8 && c->kind != CODE_SQ8_L1)
 		return 0;
-	float *x = mem_alloc(MEM_index_work, ((size_t)c->dim + 1) * sizeof(float));
+	float *x = mem_alloc(MEM_index_work, ((size_t)c->in_dim + 1) * sizeof(float));
+	int8_t *q = mem_alloc(MEM_index_work, c->in_dim);
 	double e = 0;
 	uint32_t m = 0;
-	for (uint32_t i = 0; x && i < n && m < 128; i++) {
-		if (!to_space(c, ix->simd, rows_vec(ix->rows, sample[i]), x) || !simd_finite(x, c->dim))
+	for (uint32_t i = 0; x && q && i < n && m < 128; i++) {
+		if (!to_space(c, ix->simd, rows_vec(ix->rows, sample[i]), x) || !simd_finite(x, c->in_dim))
 			continue;
 		shift(c, x);
+		if (c->proj) { /* what lies outside the directions is lost as well */
+			e += (double)ix->simd->dot_f32(x, x, c->in_dim);
+			project_apply(ix->simd, c, x, q);
+			e -= (double)ix->simd->dot_f32(x, x, c->dim);
+		}
 		e += sq_err(c, x, c->scale);
 		m++;
 	}
 	mem_free(MEM_index_work, x);
+	mem_free(MEM_index_work, q);
 	return m ? e / m : 0;
 }

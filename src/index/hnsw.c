@@ -11,7 +11,7 @@
 #define SMALL_DIM       16u /* below it a code saves nothing worth its error */
 #define SQ8_LOSS_MAX    0.02 /* mean relative error of a distance; above it bf16 serves */
 #define RECALIBRATE_1ST 64u
-#define SAMPLE_ROWS     1024u
+#define SAMPLE_ROWS     2048u
 
 static uint8_t pick_kind(const struct index *ix)
 {
@@ -67,6 +67,7 @@ int hnsw_view_new(const struct index *ix, uint8_t kind, struct hnsw_view **ret)
 		return -ENOMEM;
 	hnsw_layout(v, ix->M, ix->M0, kind, ix->dim);
 	v->nodes_cap_max = HNSW_EMPTY;
+	v->codes.in_dim = ix->dim;
 	v->codes.metric = ix->metric;
 	v->codes.dtype = ix->dtype;
 	v->codes.scale = v->codes.inv_scale = 1;
@@ -107,6 +108,8 @@ void hnsw_view_free(struct hnsw_view *v)
 	}
 	hnsw_map_free(v->map);
 	mem_free(MEM_index, v->codes.mean);
+	mem_free(MEM_index, v->codes.proj);
+	mem_free(MEM_index, v->codes.proj_scale);
 	mem_free(MEM_index, v);
 }
 static int up_grow(struct hnsw_view *v, uint32_t s)
@@ -341,7 +344,8 @@ static uint64_t mix(uint64_t x)
 static int copy_view(struct index *ix, const struct hnsw_view *v, struct hnsw_view *nv, bool recode)
 {
 	float *scratch = mem_alloc(MEM_index_work, ((size_t)ix->dim + 1) * sizeof(float));
-	int rc = scratch ? 0 : -ENOMEM;
+	int8_t *scratch8 = mem_alloc(MEM_index_work, ix->dim);
+	int rc = scratch && scratch8 ? 0 : -ENOMEM;
 	for (uint32_t s = 0; !rc && s < ROWS_SEGS; s++) {
 		uint32_t n = rows_in_seg(ix, v, s), first = rows_seg_first(s);
 		if (!n || !atomic_load(&v->seg[s]))
@@ -353,8 +357,8 @@ static int copy_view(struct index *ix, const struct hnsw_view *v, struct hnsw_vi
 			memcpy(to, from, recode ? v->off_a : v->stride);
 			if (recode && (atomic_load_explicit(hnsw_meta(nv, first + i), memory_order_relaxed) &
 			                      HNSW_META_LEVEL))
-				(void)codes_put(
-				        ix, nv, first + i, scratch); /* what it clips is in the calibration's loss */
+				(void)codes_put(ix, nv, first + i, scratch,
+				        scratch8); /* what it clips is in the calibration's loss */
 		}
 	}
 	uint32_t up = atomic_load(&v->up_n);
@@ -369,18 +373,23 @@ static int copy_view(struct index *ix, const struct hnsw_view *v, struct hnsw_vi
 	}
 	atomic_store(&nv->up_n, up);
 	mem_free(MEM_index_work, scratch);
+	mem_free(MEM_index_work, scratch8);
 	return rc;
+}
+static void *copy_of(const void *p, size_t n)
+{
+	void *to = mem_alloc(MEM_index, n);
+	if (to)
+		memcpy(to, p, n);
+	return to;
 }
 static int codes_copy(struct codes *to, const struct codes *from)
 {
 	*to = *from;
-	if (from->mean) {
-		to->mean = mem_alloc(MEM_index, from->dim * sizeof(float));
-		if (!to->mean)
-			return -ENOMEM;
-		memcpy(to->mean, from->mean, from->dim * sizeof(float));
-	}
-	return 0;
+	to->mean = from->mean ? copy_of(from->mean, from->in_dim * sizeof(float)) : NULL;
+	to->proj = from->proj ? copy_of(from->proj, (size_t)from->dim * from->in_dim) : NULL;
+	to->proj_scale = from->proj ? copy_of(from->proj_scale, from->dim * sizeof(float)) : NULL;
+	return (from->mean && !to->mean) || (from->proj && (!to->proj || !to->proj_scale)) ? -ENOMEM : 0;
 }
 /* hnsw_recode - measure the codes on a fresh sample (linked rows, or @sample) and, if another calibration is clearly better or
  * @force, recode every node into a new view.  Writer, alone. */
@@ -406,15 +415,17 @@ int hnsw_recode(struct index *ix, const uint32_t *sample, uint32_t sample_n, boo
 			ids[n++] = row;
 	}
 	if (!rc)
-		rc = codes_calibrate(ix, &nv->codes, ids, n);
-	if (!rc && ix->codes_wanted == INDEX_CODES_AUTO && nv->codes.kind == CODE_SQ8 &&
+		rc = codes_calibrate(ix, &nv->codes, ids, n, !ix->no_project);
+	if (!rc)
+		hnsw_layout(nv, ix->M, ix->M0, nv->codes.kind, nv->codes.dim);
+	if (!rc && ix->codes_wanted == INDEX_CODES_AUTO && nv->codes.kind == CODE_SQ8 && !nv->codes.proj &&
 	        nv->codes.loss > SQ8_LOSS_MAX) {
 		hnsw_layout(nv, ix->M, ix->M0, CODE_BF16, ix->dim);
-		rc = codes_calibrate(ix, &nv->codes, ids, n);
+		rc = codes_calibrate(ix, &nv->codes, ids, n, false);
 	}
 	double old = rc ? 0 : codes_error(ix, &v->codes, ids, n), now = rc ? 0 : codes_error(ix, &nv->codes, ids, n);
 	mem_free(MEM_index_work, ids);
-	if (rc || !(force || nv->codes.kind != v->codes.kind || old > 1.2 * now)) {
+	if (rc || !(force || nv->codes.kind != v->codes.kind || !nv->codes.proj != !v->codes.proj || old > 1.2 * now)) {
 		hnsw_view_free(nv);
 		return rc;
 	}

@@ -49,12 +49,15 @@ enum code_kind {
 };
 struct codes {
 	uint8_t kind, metric, dtype;
-	uint32_t dim, bytes; /* bytes of one code */
+	uint32_t in_dim; /* elements of a stored vector */
+	uint32_t dim, bytes; /* components and bytes of one code; dim < in_dim: projected */
 	float scale, inv_scale; /* one code step in the metric's space */
 	float mean_norm2; /* |mean|^2 */
 	double loss; /* measured: mean relative error of a distance on the sample */
 	uint32_t sample_n;
-	float *mean; /* [dim]; owned by the view */
+	float *mean; /* [in_dim], NULL: none; owned by the view, as the next two */
+	uint8_t *proj; /* [dim][in_dim] directions, 128 is zero; NULL: not projected */
+	float *proj_scale; /* [dim] */
 };
 
 /* what readers see; replaced as a whole when codes are recalibrated or a mapped graph becomes resident */
@@ -135,7 +138,7 @@ struct index {
 	uint32_t up_free[HNSW_LEVEL_MAX + 1]; /* free runs of upper link rows by length, chained */
 	pthread_mutex_t grow_lock, entry_lock;
 	pthread_mutex_t node_lock[HNSW_LOCKS];
-	bool parallel;
+	bool parallel, no_project;
 	uint32_t changes; /* since the last look at reachability */
 	struct hnsw_work *read_work; /* [readers] */
 	struct hnsw_work *write_work; /* [HNSW_WRITERS_MAX] */
@@ -188,6 +191,8 @@ void hnsw_grace(struct index *ix);
 void hnsw_view_swap(struct index *ix, struct hnsw_view *nv); /* publishes nv, waits, frees the old one */
 _Atomic uint16_t *hnsw_indeg(const struct index *ix, uint32_t row);
 int hnsw_recode(struct index *ix, const uint32_t *sample, uint32_t sample_n, bool force);
+/* hnsw_codes_trial - do projected codes keep neighbours apart here? If not, all rows are coded in full, for good. */
+int hnsw_codes_trial(struct index *ix);
 void hnsw_layout(struct hnsw_view *v, uint32_t M, uint32_t M0, uint8_t kind, uint32_t dim);
 int hnsw_writable(struct index *ix);
 
@@ -209,11 +214,11 @@ static inline bool hnsw_visit(struct hnsw_work *w, uint32_t id) /* true: first t
 }
 
 /* --- codes (codes.c) --- */
-int codes_calibrate(const struct index *ix, struct codes *c, const uint32_t *sample, uint32_t n);
+int codes_calibrate(const struct index *ix, struct codes *c, const uint32_t *sample, uint32_t n, bool project);
 /* codes_error - mean squared error of a code's components on a sample, in the space of the codes. */
 double codes_error(const struct index *ix, const struct codes *c, const uint32_t *sample, uint32_t n);
 /* codes_put - write the code and the per-vector term of a row into its block. Returns components clipped. */
-uint32_t codes_put(const struct index *ix, struct hnsw_view *v, uint32_t row, float *scratch);
+uint32_t codes_put(const struct index *ix, struct hnsw_view *v, uint32_t row, float *scratch, int8_t *scratch8);
 /* codes_query - prepare scoring against an arbitrary query in the collection's dtype. */
 void codes_query(
         struct index *ix, const struct hnsw_view *v, struct hnsw_scorer *s, const void *q, float *qf, int8_t *qe);
@@ -227,6 +232,13 @@ static inline bool codes_exact(const struct codes *c)
 {
 	return c->kind == CODE_EXACT || c->kind == CODE_F32 || c->kind == CODE_BITS;
 }
+
+/* --- projection (project.c) --- */
+#define PROJECT_RUN 32u
+/* project_train - directions from a sample of n shifted vectors f32[in_dim]; leaves c as it is when there is no gain. */
+int project_train(const struct simd *k, struct codes *c, const float *x, uint32_t n);
+/* project_apply - x f32[in_dim] becomes f32[dim] in place; e is scratch int8[in_dim]. */
+void project_apply(const struct simd *k, const struct codes *c, float *x, int8_t *e);
 
 /* --- exact distances (exact.c) --- */
 struct exact_query {

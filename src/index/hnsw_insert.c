@@ -17,6 +17,7 @@
 #define BUILD_STACK  (128u << 10)
 #define CLIP_LOOK    1024u /* inserts between looks at the share of clipped components */
 #define CLIP_SHARE   0.02
+#define TRIAL_ROWS   8192u
 #define REPAIR_LEAST 500u /* changes between looks at reachability, */
 #define REPAIR_SHARE 8u /* and not before an 8th of the nodes changed: a few node visits a change */
 
@@ -248,7 +249,7 @@ int hnsw_link_row(struct index *ix, struct hnsw_work *w, uint32_t row)
 	for (uint32_t i = 0; i < v->M0; i++)
 		atomic_store_explicit(&l0[i], HNSW_EMPTY, memory_order_relaxed);
 	atomic_store_explicit(hnsw_indeg(ix, row), 0, memory_order_relaxed);
-	atomic_fetch_add_explicit(&ix->clipped, codes_put(ix, v, row, w->qf), memory_order_relaxed);
+	atomic_fetch_add_explicit(&ix->clipped, codes_put(ix, v, row, w->qf, w->qe), memory_order_relaxed);
 	atomic_fetch_add_explicit(&ix->encoded, ix->dim, memory_order_relaxed);
 	atomic_store_explicit(hnsw_meta(v, row), (level + 1) | up << HNSW_META_SHIFT, memory_order_release);
 
@@ -312,6 +313,8 @@ static int look_at_codes(struct index *ix, const uint32_t *sample, uint32_t n)
 	atomic_store(&ix->clipped, 0);
 	atomic_store(&ix->encoded, 0);
 	int rc = hnsw_recode(ix, NULL, 0, false);
+	if (!rc)
+		rc = hnsw_codes_trial(ix);
 	return rc == -ENOMEM ? 0 : rc; /* the old codes still serve */
 }
 int index_insert(struct index *ix, uint32_t row)
@@ -371,10 +374,32 @@ static void build_thread(void *arg)
 	if (rc)
 		atomic_store(&b->rc, rc);
 }
+static int build_run(struct build *b, uint32_t threads)
+{
+	uint32_t started = 0;
+	if (threads == 1 || b->n - atomic_load(&b->next) < 256) {
+		build_thread(b);
+		return atomic_load(&b->rc);
+	}
+	struct thread *t = mem_zalloc(MEM_index_work, threads * sizeof(*t));
+	if (!t)
+		return -ENOMEM;
+	b->ix->parallel = true;
+	for (; started < threads; started++)
+		if (thread_start(&t[started], "vx-build", BUILD_STACK, build_thread, b))
+			break;
+	if (!started)
+		build_thread(b);
+	for (uint32_t i = 0; i < started; i++)
+		thread_join(&t[i]);
+	b->ix->parallel = false;
+	mem_free(MEM_index_work, t);
+	return atomic_load(&b->rc);
+}
 int index_build(struct index *ix, const uint32_t *rows, uint32_t n, uint32_t threads, const _Atomic int *stop)
 {
-	struct build b = {.ix = ix, .rows = rows, .n = n, .stop = stop};
-	uint32_t rows_n = atomic_load_explicit(&ix->rows->n, memory_order_acquire), started = 0;
+	struct build b = {.ix = ix, .rows = rows, .stop = stop};
+	uint32_t rows_n = atomic_load_explicit(&ix->rows->n, memory_order_acquire);
 	for (uint32_t i = 0; i < n; i++)
 		if (rows[i] >= rows_n || !rows_vec(ix->rows, rows[i]))
 			return -EINVAL;
@@ -383,24 +408,16 @@ int index_build(struct index *ix, const uint32_t *rows, uint32_t n, uint32_t thr
 	VX_TRY(hnsw_writable(ix));
 	VX_TRY(look_at_codes(ix, rows, n));
 	threads = threads < 1 ? 1 : threads > HNSW_WRITERS_MAX ? HNSW_WRITERS_MAX : threads;
-	if (threads == 1 || n < 256) {
-		build_thread(&b);
-	} else {
-		struct thread *t = mem_zalloc(MEM_index_work, threads * sizeof(*t));
-		if (!t)
-			return -ENOMEM;
-		ix->parallel = true;
-		for (; started < threads; started++)
-			if (thread_start(&t[started], "vx-build", BUILD_STACK, build_thread, &b))
-				break;
-		if (!started)
-			build_thread(&b);
-		for (uint32_t i = 0; i < started; i++)
-			thread_join(&t[i]);
-		ix->parallel = false;
-		mem_free(MEM_index_work, t);
+	/* codes are put to the trial on the first rows, when changing them is cheap, and again on all */
+	if (n > 2 * TRIAL_ROWS && index_count(ix) < TRIAL_ROWS) {
+		b.n = TRIAL_ROWS;
+		VX_TRY(build_run(&b, threads));
+		VX_TRY(hnsw_codes_trial(ix));
+		atomic_store(&b.next, b.n); /* threads ran past the end */
 	}
-	int rc = atomic_load(&b.rc);
+	b.n = n;
+	VX_TRY(build_run(&b, threads));
 	uint64_t found;
-	return rc ? rc : index_repair(ix, &found);
+	VX_TRY(hnsw_codes_trial(ix));
+	return index_repair(ix, &found);
 }

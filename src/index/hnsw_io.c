@@ -2,6 +2,7 @@
  *
  *     page 0        header (struct file_header), CRC of its first bytes
  *     mean          f32[dim] of the codes, or nothing
+ *     projection    f32[code_dim] scales, then code_dim directions of dim bytes; nothing when code_dim is dim
  *     blocks        rows_n node blocks, as in memory
  *     upper rows    up_n rows of M links
  *     page CRCs     crc32c of every page from 1 to the last of the upper rows
@@ -25,13 +26,13 @@ struct file_header {
 	uint64_t generation, seed;
 	uint32_t dim, M, efc, rows_n;
 	uint32_t count, entry, entry_level, up_n;
-	uint32_t stride, code_bytes;
+	uint32_t stride, code_dim;
 	uint8_t metric, dtype, kind, codes_wanted;
 	float scale;
-	uint64_t mean_at, blocks_at, up_at, crc_at, file_bytes; /* bytes from the file's start */
+	uint64_t mean_at, proj_at, blocks_at, up_at, crc_at, file_bytes; /* bytes from the file's start */
 	uint32_t table_crc, header_crc;
 };
-static_assert(sizeof(struct file_header) == 128, "on-disk layout");
+static_assert(sizeof(struct file_header) == 136, "on-disk layout");
 static_assert(offsetof(struct file_header, mean_at) == 80, "on-disk layout");
 static_assert(sizeof(hnsw_link) == 4, "links are plain words on disk");
 
@@ -51,7 +52,9 @@ static uint64_t page_up(uint64_t n)
 static void header_places(struct file_header *h, bool mean)
 {
 	h->mean_at = HNSW_PAGE;
-	h->blocks_at = h->mean_at + (mean ? page_up((uint64_t)h->dim * 4) : 0);
+	h->proj_at = h->mean_at + (mean ? page_up((uint64_t)h->dim * 4) : 0);
+	h->blocks_at =
+	        h->proj_at + (h->code_dim != h->dim ? page_up((uint64_t)h->code_dim * (4 + (uint64_t)h->dim)) : 0);
 	h->up_at = h->blocks_at + page_up((uint64_t)h->rows_n * h->stride);
 	h->crc_at = h->up_at + page_up((uint64_t)h->up_n * h->M * 4);
 	h->file_bytes = h->crc_at + page_up((h->crc_at / HNSW_PAGE - 1) * 4);
@@ -118,7 +121,7 @@ static int write_all(struct index *ix, const struct hnsw_view *v, struct os *os,
 	        .entry_level = (uint32_t)(entry >> 32),
 	        .up_n = atomic_load(&v->up_n),
 	        .stride = v->stride,
-	        .code_bytes = v->codes.bytes,
+	        .code_dim = v->codes.dim,
 	        .metric = ix->metric,
 	        .dtype = ix->dtype,
 	        .kind = v->codes.kind,
@@ -136,6 +139,11 @@ static int write_all(struct index *ix, const struct hnsw_view *v, struct os *os,
 	w.rc = w.buf && w.crc ? 0 : -ENOMEM;
 	if (!w.rc && v->codes.mean) {
 		put(&w, v->codes.mean, (size_t)h.dim * 4);
+		put_page_end(&w);
+	}
+	if (!w.rc && v->codes.proj) {
+		put(&w, v->codes.proj_scale, (size_t)h.code_dim * 4);
+		put(&w, v->codes.proj, (size_t)h.code_dim * h.dim);
 		put_page_end(&w);
 	}
 	for (uint32_t row = 0; !w.rc && row < n; row++)
@@ -290,7 +298,7 @@ static int header_check(const struct file_header *h, const struct vec_rows *rows
 	             (h->kind == CODE_BITS && rows->dtype == VXD_binary && rows->metric != VXM_dot &&
 	                     rows->metric != VXM_cosine);
 	struct file_header want = *h;
-	header_places(&want, h->blocks_at != HNSW_PAGE);
+	header_places(&want, h->proj_at != HNSW_PAGE);
 	if (!suits || memcmp(&want, h, sizeof(want)) || h->file_bytes != file_bytes)
 		return -VX_ERR_graph_corrupt;
 	return 0;
@@ -319,25 +327,36 @@ static int map_file(struct os *os, int fd, const struct file_header *h, struct h
 	*ret = m;
 	return 0;
 }
+/* a copy of a part of the file that is used all the time */
+static int part(struct index *ix, const struct hnsw_map *m, uint64_t at, size_t n, void **ret)
+{
+	if (!hnsw_map_touch(ix, m, m->base + at, n))
+		return -VX_ERR_graph_corrupt;
+	void *p = mem_alloc(MEM_index, n);
+	if (!p)
+		return -ENOMEM;
+	memcpy(p, m->base + at, n);
+	*ret = p;
+	return 0;
+}
 static int view_of(struct index *ix, const struct file_header *h, struct hnsw_map *m, struct hnsw_view **ret)
 {
 	struct hnsw_view *v;
 	VX_TRY(hnsw_view_new(ix, h->kind, &v));
+	hnsw_layout(v, h->M, 2 * h->M, h->kind, h->code_dim);
 	v->map = m;
 	v->nodes_cap_max = h->rows_n;
 	v->codes.scale = h->scale;
 	v->codes.inv_scale = 1.0f / h->scale;
 	atomic_store(&v->up_n, h->up_n);
-	int rc = v->stride == h->stride && v->codes.bytes == h->code_bytes ? 0 : -VX_ERR_graph_corrupt;
-	if (!rc && h->blocks_at != HNSW_PAGE) {
-		v->codes.mean = mem_alloc(MEM_index, (size_t)h->dim * 4);
-		if (!v->codes.mean)
-			rc = -ENOMEM;
-		else if (!hnsw_map_touch(ix, m, m->base + h->mean_at, (size_t)h->dim * 4))
-			rc = -VX_ERR_graph_corrupt;
-		else
-			memcpy(v->codes.mean, m->base + h->mean_at, (size_t)h->dim * 4);
-	}
+	int rc = v->stride == h->stride ? 0 : -VX_ERR_graph_corrupt;
+	if (!rc && h->proj_at != HNSW_PAGE)
+		rc = part(ix, m, h->mean_at, (size_t)h->dim * 4, (void **)&v->codes.mean);
+	if (!rc && h->code_dim != h->dim)
+		rc = part(ix, m, h->proj_at, (size_t)h->code_dim * 4, (void **)&v->codes.proj_scale);
+	if (!rc && h->code_dim != h->dim)
+		rc = part(ix, m, h->proj_at + (uint64_t)h->code_dim * 4, (size_t)h->code_dim * h->dim,
+		        (void **)&v->codes.proj);
 	for (uint32_t s = 0; s < ROWS_SEGS && rows_seg_first(s) < h->rows_n; s++)
 		atomic_store(&v->seg[s],
 		        (uint8_t *)(uintptr_t)(m->base + h->blocks_at + (uint64_t)rows_seg_first(s) * h->stride));

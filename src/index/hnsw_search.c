@@ -14,6 +14,12 @@
 #include "index/hnsw.h"
 
 #define CANCEL_HOPS    64u
+#define RERANK_AHEAD   4u
+#define ROW_AHEAD      1024u /* bytes of a stored vector fetched ahead; the streamer follows */
+#define TRIAL_EF       160u
+#define TRIAL_K        10u
+#define TRIAL_QUERIES  100u
+#define TRIAL_GOOD     0.985
 #define STEP_DISTANCES 12u /* new distances an expansion costs, typically, at M0 = 32 */
 
 static inline void prefetch_code(const struct hnsw_view *v, uint32_t id)
@@ -32,12 +38,9 @@ static inline void prefetch_code(const struct hnsw_view *v, uint32_t id)
 static inline void prefetch_row(const struct vec_rows *r, uint32_t id)
 {
 	const uint8_t *p = rows_vec(r, id);
-	if (!p)
-		return;
-	__builtin_prefetch(p);
-	__builtin_prefetch(p + 64);
-	__builtin_prefetch(p + 128);
-	__builtin_prefetch(p + 192);
+	uint32_t n = r->stride < ROW_AHEAD ? r->stride : ROW_AHEAD;
+	for (uint32_t i = 0; p && i < n; i += 64)
+		__builtin_prefetch(p + i);
 }
 /* the link row of a node seen in a graph that may come from a damaged file: NULL when it leads nowhere */
 static inline const hnsw_link *links_of(struct index *ix, const struct hnsw_view *v, uint32_t id, uint32_t level)
@@ -135,10 +138,15 @@ int hnsw_beam(struct index *ix, const struct hnsw_view *v, struct hnsw_scorer *s
 		if (!n)
 			continue;
 		codes_score(s, w->ids, n, w->dist);
-		for (uint32_t i = 0; i < n; i++)
-			hnsw_offer(p, w->dist[i], w->ids[i]);
-		if (p->next < p->n)
-			__builtin_prefetch((const void *)hnsw_links0(v, p->c[p->next].id & ~HNSW_SEEN));
+		for (uint32_t i = 0; i < n; i++) {
+			uint32_t at = hnsw_offer(p, w->dist[i], w->ids[i]);
+			/* it may be expanded soon: one expansion ahead is time enough for its links to arrive */
+			if (at < p->next + 2 && at < p->cap && !level) {
+				const uint8_t *l = (const uint8_t *)hnsw_links0(v, w->ids[i]);
+				__builtin_prefetch(l);
+				__builtin_prefetch(l + 64);
+			}
+		}
 	}
 	for (uint32_t i = 0; i < p->n; i++)
 		p->c[i].id &= ~HNSW_SEEN;
@@ -243,7 +251,7 @@ static uint32_t count_matches(const struct index_query *q, uint32_t n)
 /* how many of the best codes are looked at again on the stored vectors */
 static uint32_t rerank_n(const struct codes *c, uint32_t k, uint32_t n)
 {
-	uint32_t r = c->kind == CODE_BF16 ? k + 2 + k / 8 : k + 5 + k / 4;
+	uint32_t r = c->proj ? 2 * k + 10 : c->kind == CODE_BF16 ? k + 2 + k / 8 : k + 5 + k / 4;
 	return r < n ? r : n;
 }
 /* the first live ones of a sorted pool, re-ranked, plus the tail, into ret */
@@ -256,10 +264,12 @@ static int answer(struct index *ix, const struct hnsw_view *v, struct hnsw_work 
 	exact_init(&e, ix->rows, q->q);
 	best->cap = q->k;
 	best->n = best->next = 0;
-	for (uint32_t i = 0; !exact && i < from->n && i < most; i++)
+	for (uint32_t i = 0; !exact && i < from->n && i < RERANK_AHEAD; i++)
 		prefetch_row(ix->rows, from->c[i].id);
 	for (uint32_t i = 0; i < from->n && n < most; i++) {
 		uint32_t id = from->c[i].id;
+		if (!exact && i + RERANK_AHEAD < from->n && n + RERANK_AHEAD < most)
+			prefetch_row(ix->rows, from->c[i + RERANK_AHEAD].id);
 		if (!passes(q, id))
 			continue;
 		float d = exact ? from->c[i].d : exact_distance(&e, rows_vec(ix->rows, id));
@@ -298,6 +308,47 @@ static int by_scan(struct index *ix, struct hnsw_work *w, struct index_query *q,
 	for (uint32_t i = 0; i < best->n; i++)
 		ret[i] = (struct index_hit){.row = best->c[i].id, .distance = best->c[i].d};
 	return (int)best->n;
+}
+/* The trial: rows of the graph as queries, a wide search, all of its result ranked exactly; of the true ten, how many would the
+ * usual re-rank have found?  Their distances are those of this very set, which no sample can show. */
+int hnsw_codes_trial(struct index *ix)
+{
+	struct hnsw_view *v = atomic_load(&ix->view);
+	struct hnsw_work *w;
+	uint32_t n = atomic_load_explicit(&ix->rows->n, memory_order_acquire), good = 0, all = 0;
+	uint64_t entry = atomic_load(&ix->entry), hops = 0;
+	if (!v->codes.proj || index_count(ix) < 1000)
+		return 0;
+	VX_TRY(hnsw_writer_take(ix, &w));
+	int rc = hnsw_work_prepare(ix, v, w, TRIAL_EF, false);
+	for (uint32_t i = 0; !rc && i < TRIAL_QUERIES; i++) {
+		struct hnsw_scorer s;
+		struct exact_query e;
+		float d;
+		uint32_t row = (uint32_t)((uint64_t)i * n / TRIAL_QUERIES),
+		         most = rerank_n(&v->codes, TRIAL_K, TRIAL_EF);
+		if (!index_linked(ix, row) || !in_view(v, w, row))
+			continue;
+		codes_query(ix, v, &s, rows_vec(ix->rows, row), w->qf, w->qe);
+		uint32_t from = hnsw_greedy(ix, v, &s, w, (uint32_t)entry, (uint32_t)(entry >> 32), 0, &d);
+		w->pool.n = w->pool.next = w->res.n = w->res.next = 0;
+		hnsw_tags_next(w);
+		(void)hnsw_visit(w, row); /* itself is no neighbour */
+		hnsw_offer(&w->pool, d, from);
+		(void)hnsw_beam(ix, v, &s, w, 0, NULL, &hops); /* without cancel it cannot fail */
+		exact_init(&e, ix->rows, rows_vec(ix->rows, row));
+		w->res.cap = TRIAL_K;
+		for (uint32_t j = 0; j < w->pool.n; j++) /* the place among the codes travels as the id */
+			hnsw_offer(&w->res, exact_distance(&e, rows_vec(ix->rows, w->pool.c[j].id)), j);
+		for (uint32_t j = 0; j < w->res.n; j++)
+			good += w->res.c[j].id < most;
+		all += w->res.n;
+	}
+	hnsw_work_put(w);
+	if (rc || good >= TRIAL_GOOD * all)
+		return rc;
+	ix->no_project = true;
+	return hnsw_recode(ix, NULL, 0, true);
 }
 /* relative cost of one distance on the stored vectors to one on the codes; a sequential scan is cheaper than random access */
 static uint64_t scan_price(const struct hnsw_view *v, uint64_t matches)

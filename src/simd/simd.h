@@ -23,6 +23,11 @@ struct simd {
 	void (*dot_f32_n)(const void *const *a, uint32_t n, const float *q, uint32_t dim, float *ret);
 	/* sum of unsigned code times signed query */
 	void (*dot_u8s8_n)(const void *const *a, uint32_t n, const int8_t *q, uint32_t dim, int32_t *ret);
+	/* largest magnitude; NaN counts as anything */
+	float (*absmax_f32)(const float *x, uint32_t n);
+	/* x * inv rounded to nearest and kept within [-127, 127] (NaN: anything in there); the sums of the results and of their
+	 * squares */
+	void (*quant_s8)(const float *x, uint32_t n, float inv, int8_t *ret, int32_t *ret_sum, int32_t *ret_sum2);
 	/* sum of |a - q| over unsigned codes */
 	void (*l1_u8_n)(const void *const *a, uint32_t n, const uint8_t *q, uint32_t dim, int32_t *ret);
 };

@@ -173,6 +173,47 @@ static void l1_u8_n(const void *const *a, uint32_t n, const uint8_t *q, uint32_t
 		ret[k] = s;
 	}
 }
+static float absmax_f32(const float *x, uint32_t n)
+{
+	const __m256 sign = _mm256_set1_ps(-0.0f);
+	__m256 m = _mm256_setzero_ps();
+	uint32_t i = 0;
+	for (; i + 8 <= n; i += 8)
+		m = _mm256_max_ps(_mm256_andnot_ps(sign, _mm256_loadu_ps(x + i)), m);
+	float t[8], r = 0;
+	_mm256_storeu_ps(t, m);
+	for (uint32_t j = 0; j < 8; j++)
+		r = t[j] > r ? t[j] : r;
+	for (; i < n; i++)
+		r = fabsf(x[i]) > r ? fabsf(x[i]) : r;
+	return r;
+}
+static void quant_s8(const float *x, uint32_t n, float inv, int8_t *ret, int32_t *ret_sum, int32_t *ret_sum2)
+{
+	const __m256 lo = _mm256_set1_ps(-127.0f), hi = _mm256_set1_ps(127.0f), k = _mm256_set1_ps(inv);
+	__m256i s = _mm256_setzero_si256(), s2 = s;
+	uint32_t i = 0;
+	for (; i + 8 <= n; i += 8) {
+		__m256 f = _mm256_min_ps(_mm256_max_ps(_mm256_mul_ps(_mm256_loadu_ps(x + i), k), lo), hi);
+		__m256i e = _mm256_cvtps_epi32(f);
+		s = _mm256_add_epi32(s, e);
+		s2 = _mm256_add_epi32(s2, _mm256_mullo_epi32(e, e));
+		__m128i h = _mm_packs_epi32(_mm256_castsi256_si128(e), _mm256_extracti128_si256(e, 1));
+		_mm_storel_epi64((__m128i *)(ret + i), _mm_packs_epi16(h, h));
+	}
+	int32_t sum = sum8i(s), sum2 = sum8i(s2);
+	for (; i < n; i++) {
+		float f = x[i] * inv;
+		f = f > -127.0f ? f : -127.0f;
+		f = f < 127.0f ? f : 127.0f;
+		int32_t e = (int32_t)lrintf(f);
+		ret[i] = (int8_t)e;
+		sum += e;
+		sum2 += e * e;
+	}
+	*ret_sum = sum;
+	*ret_sum2 = sum2;
+}
 const struct simd simd_table_avx2 = {
         .name = "avx2",
         .l2_f32 = l2_f32,
@@ -184,6 +225,8 @@ const struct simd simd_table_avx2 = {
         .l2_f32_n = l2_f32_n,
         .dot_f32_n = dot_f32_n,
         .dot_u8s8_n = dot_u8s8_n,
+        .absmax_f32 = absmax_f32,
+        .quant_s8 = quant_s8,
         .l1_u8_n = l1_u8_n,
 };
 #else

@@ -179,6 +179,30 @@ static void l1_u8_n(const void *const *a, uint32_t n, const uint8_t *q, uint32_t
 		ret[k] = (int32_t)_mm512_reduce_add_epi64(s);
 	}
 }
+static float absmax_f32(const float *x, uint32_t n)
+{
+	__m512 m = _mm512_setzero_ps();
+	for (uint32_t i = 0; i < n; i += 16) {
+		__mmask16 k = n - i >= 16 ? (__mmask16)0xffff : tail16(n - i);
+		m = _mm512_max_ps(_mm512_abs_ps(_mm512_maskz_loadu_ps(k, x + i)), m);
+	}
+	return _mm512_reduce_max_ps(m);
+}
+static void quant_s8(const float *x, uint32_t n, float inv, int8_t *ret, int32_t *ret_sum, int32_t *ret_sum2)
+{
+	const __m512 lo = _mm512_set1_ps(-127.0f), hi = _mm512_set1_ps(127.0f), f = _mm512_set1_ps(inv);
+	__m512i s = _mm512_setzero_si512(), s2 = s;
+	for (uint32_t i = 0; i < n; i += 16) {
+		__mmask16 k = n - i >= 16 ? (__mmask16)0xffff : tail16(n - i);
+		__m512 v = _mm512_min_ps(_mm512_max_ps(_mm512_mul_ps(_mm512_maskz_loadu_ps(k, x + i), f), lo), hi);
+		__m512i e = _mm512_cvtps_epi32(v);
+		s = _mm512_add_epi32(s, e);
+		s2 = _mm512_add_epi32(s2, _mm512_mullo_epi32(e, e));
+		_mm512_mask_cvtepi32_storeu_epi8(ret + i, k, e);
+	}
+	*ret_sum = _mm512_reduce_add_epi32(s);
+	*ret_sum2 = _mm512_reduce_add_epi32(s2);
+}
 const struct simd simd_table_avx512 = {
         .name = "avx512",
         .l2_f32 = l2_f32,
@@ -190,6 +214,8 @@ const struct simd simd_table_avx512 = {
         .l2_f32_n = l2_f32_n,
         .dot_f32_n = dot_f32_n,
         .dot_u8s8_n = dot_u8s8_n,
+        .absmax_f32 = absmax_f32,
+        .quant_s8 = quant_s8,
         .l1_u8_n = l1_u8_n,
 };
 #else

@@ -149,6 +149,42 @@ void simd_neon_l1_u8_n(const void *const *a, uint32_t n, const uint8_t *q, uint3
 		ret[k] = s;
 	}
 }
+float simd_neon_absmax_f32(const float *x, uint32_t n)
+{
+	float32x4_t m = vdupq_n_f32(0);
+	uint32_t i = 0;
+	for (; i + 4 <= n; i += 4)
+		m = vmaxnmq_f32(m, vabsq_f32(vld1q_f32(x + i)));
+	float r = vmaxnmvq_f32(m);
+	for (; i < n; i++)
+		r = fabsf(x[i]) > r ? fabsf(x[i]) : r;
+	return r;
+}
+void simd_neon_quant_s8(const float *x, uint32_t n, float inv, int8_t *ret, int32_t *ret_sum, int32_t *ret_sum2)
+{
+	const float32x4_t lo = vdupq_n_f32(-127.0f), hi = vdupq_n_f32(127.0f);
+	int32x4_t s = vdupq_n_s32(0), s2 = s;
+	uint32_t i = 0;
+	for (; i + 8 <= n; i += 8) {
+		int32x4_t a = vcvtnq_s32_f32(vminnmq_f32(vmaxnmq_f32(vmulq_n_f32(vld1q_f32(x + i), inv), lo), hi));
+		int32x4_t b = vcvtnq_s32_f32(vminnmq_f32(vmaxnmq_f32(vmulq_n_f32(vld1q_f32(x + i + 4), inv), lo), hi));
+		s = vaddq_s32(s, vaddq_s32(a, b));
+		s2 = vmlaq_s32(vmlaq_s32(s2, a, a), b, b);
+		vst1_s8(ret + i, vmovn_s16(vcombine_s16(vmovn_s32(a), vmovn_s32(b))));
+	}
+	int32_t sum = vaddvq_s32(s), sum2 = vaddvq_s32(s2);
+	for (; i < n; i++) {
+		float f = x[i] * inv;
+		f = f > -127.0f ? f : -127.0f;
+		f = f < 127.0f ? f : 127.0f;
+		int32_t e = (int32_t)lrintf(f);
+		ret[i] = (int8_t)e;
+		sum += e;
+		sum2 += e * e;
+	}
+	*ret_sum = sum;
+	*ret_sum2 = sum2;
+}
 const struct simd simd_table_neon = {
         .name = "neon",
         .l2_f32 = simd_neon_l2_f32,
@@ -160,6 +196,8 @@ const struct simd simd_table_neon = {
         .l2_f32_n = simd_neon_l2_f32_n,
         .dot_f32_n = simd_neon_dot_f32_n,
         .dot_u8s8_n = dot_u8s8_n,
+        .absmax_f32 = simd_neon_absmax_f32,
+        .quant_s8 = simd_neon_quant_s8,
         .l1_u8_n = simd_neon_l1_u8_n,
 };
 #else

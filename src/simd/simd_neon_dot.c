@@ -41,6 +41,8 @@ const struct simd simd_table_neon_dot = {
         .l2_f32_n = simd_neon_l2_f32_n,
         .dot_f32_n = simd_neon_dot_f32_n,
         .dot_u8s8_n = dot_u8s8_n,
+        .absmax_f32 = simd_neon_absmax_f32,
+        .quant_s8 = simd_neon_quant_s8,
         .l1_u8_n = simd_neon_l1_u8_n,
 };
 #else

@@ -82,6 +82,28 @@ static void l1_u8_n(const void *const *a, uint32_t n, const uint8_t *q, uint32_t
 		ret[i] = s;
 	}
 }
+static float absmax_f32(const float *x, uint32_t n)
+{
+	float m = 0;
+	for (uint32_t i = 0; i < n; i++)
+		m = fabsf(x[i]) > m ? fabsf(x[i]) : m;
+	return m;
+}
+static void quant_s8(const float *x, uint32_t n, float inv, int8_t *ret, int32_t *ret_sum, int32_t *ret_sum2)
+{
+	int32_t sum = 0, sum2 = 0;
+	for (uint32_t i = 0; i < n; i++) {
+		float f = x[i] * inv;
+		f = f > -127.0f ? f : -127.0f;
+		f = f < 127.0f ? f : 127.0f;
+		int32_t e = (int32_t)lrintf(f);
+		ret[i] = (int8_t)e;
+		sum += e;
+		sum2 += e * e;
+	}
+	*ret_sum = sum;
+	*ret_sum2 = sum2;
+}
 const struct simd simd_table_scalar = {
         .name = "scalar",
         .l2_f32 = l2_f32,
@@ -93,5 +115,7 @@ const struct simd simd_table_scalar = {
         .l2_f32_n = l2_f32_n,
         .dot_f32_n = dot_f32_n,
         .dot_u8s8_n = dot_u8s8_n,
+        .absmax_f32 = absmax_f32,
+        .quant_s8 = quant_s8,
         .l1_u8_n = l1_u8_n,
 };

@@ -17,9 +17,9 @@
 #define ROWS_N    300u
 #define DIM       12u
 #define PAGE      4096u
-#define AT_CRC_AT 104u /* struct file_header in hnsw_io.c */
-#define AT_TABLE  120u
-#define AT_HEADER 124u
+#define AT_CRC_AT 112u /* struct file_header in hnsw_io.c */
+#define AT_TABLE  128u
+#define AT_HEADER 132u
 
 static struct vec_rows rows;
 static uint8_t *slots;
@@ -79,14 +79,14 @@ static int setup(unsigned k)
 }
 static void checksums(uint8_t *b, size_t n)
 {
-	uint64_t crc_at = n >= 128 ? le64_get(b + AT_CRC_AT) : 0;
+	uint64_t crc_at = n >= 136 ? le64_get(b + AT_CRC_AT) : 0;
 	if (n >= PAGE && crc_at >= PAGE && crc_at % PAGE == 0 && crc_at < n) {
 		for (uint64_t p = 1; p < crc_at / PAGE; p++)
 			if (crc_at + p * 4 <= n)
 				le32_put(b + crc_at + (p - 1) * 4, crc32c(0, b + p * PAGE, PAGE));
 		le32_put(b + AT_TABLE, crc32c(0, b + crc_at, n - crc_at));
 	}
-	if (n >= 128)
+	if (n >= 136)
 		le32_put(b + AT_HEADER, crc32c(0, b, AT_HEADER));
 }
 static void use(struct index *ix)

@@ -56,7 +56,7 @@ static int near(double got, double want, double size, uint32_t dim)
 static void one_table(const struct simd *k)
 {
 	struct edge ea, eb, eh, eu, eq;
-	uint32_t bad[10] = {0}, runs = 0, worst_dim = 0;
+	uint32_t bad[12] = {0}, runs = 0, worst_dim = 0;
 	edge_init(&ea, DIMS * 4 + 64);
 	edge_init(&eb, DIMS * 4 + 64);
 	edge_init(&eh, DIMS * 2 + 64);
@@ -105,13 +105,28 @@ static void one_table(const struct simd *k)
 			bad[8] += il[i] != l1;
 		}
 		bad[9] += k->hamming(u, (const uint8_t *)q, dim) != ham;
+		/* quantisation: nearest, sums that fit what was written */
+		float top = 0;
+		for (uint32_t i = 0; i < dim; i++)
+			top = fmaxf(top, fabsf(a[i]));
+		bad[10] += k->absmax_f32(a, dim) != top;
+		int32_t sum, sum2, s1 = 0, s2 = 0;
+		float inv = (kind == 2 ? 200 : 127) / (top > 0 ? top : 1); /* some are clipped */
+		k->quant_s8(a, dim, inv, q, &sum, &sum2);
+		for (uint32_t i = 0; i < dim; i++) {
+			float v = fmaxf(-127, fminf(127, a[i] * inv));
+			bad[11] += q[i] != lrintf(v);
+			s1 += q[i];
+			s2 += q[i] * q[i];
+		}
+		bad[11] += s1 != sum || s2 != sum2;
 		runs++;
 		if (!worst_dim && (bad[0] | bad[1] | bad[7]))
 			worst_dim = dim;
 	}
-	static const char *const name[10] = {"l2_f32", "dot_f32", "l1_f32", "l2_bf16", "dot_bf16", "l2_f32_n",
-	        "dot_f32_n", "dot_u8s8_n", "l1_u8_n", "hamming"};
-	for (int i = 0; i < 10; i++)
+	static const char *const name[12] = {"l2_f32", "dot_f32", "l1_f32", "l2_bf16", "dot_bf16", "l2_f32_n",
+	        "dot_f32_n", "dot_u8s8_n", "l1_u8_n", "hamming", "absmax_f32", "quant_s8"};
+	for (int i = 0; i < 12; i++)
 		T_OK(bad[i] == 0, "%s %s: %u of %u dims wrong", k->name, name[i], bad[i], runs);
 	if (worst_dim)
 		printf("# first wrong at dim %u\n", worst_dim);
