@@ -56,6 +56,8 @@ void coll_put(struct eng_coll *c)
 	mem_free(MEM_engine, c->own);
 	mem_free(MEM_engine, c->flags);
 	mem_free(MEM_engine, c->tail);
+	mem_free(MEM_engine, c->graph_name);
+	mem_free(MEM_engine, c->row_gen);
 	mem_free(MEM_engine, c->dead);
 	mem_free(MEM_engine, c->ids);
 	pthread_cond_destroy(&c->idle);
@@ -118,7 +120,22 @@ void coll_bury(struct eng_coll *c, void *p, struct index *ix)
 	g->next = c->graves;
 	c->graves = g;
 }
-static int rows_reserve(struct eng_coll *c, uint32_t row)
+/* while opening: which commit brought a row, so that the graph need not be asked for each */
+int coll_row_gen(struct eng_coll *c, uint32_t row, uint64_t gen)
+{
+	if (row >= c->row_gen_cap) {
+		uint32_t n = c->cap;
+		uint64_t *g = mem_realloc(MEM_engine, c->row_gen, (size_t)n * sizeof(*g));
+		if (!g)
+			return -ENOMEM;
+		memset(g + c->row_gen_cap, 0xff, (size_t)(n - c->row_gen_cap) * sizeof(*g));
+		c->row_gen = g;
+		c->row_gen_cap = n;
+	}
+	c->row_gen[row] = gen;
+	return 0;
+}
+int coll_reserve(struct eng_coll *c, uint32_t row)
 {
 	if (row < c->cap)
 		return 0;
@@ -166,12 +183,13 @@ int coll_tail_push(struct eng_coll *c, uint32_t row)
 		c->tail_n = left;
 	}
 	c->tail[c->tail_n++] = row;
+	c->tail_in++;
 	c->flags[row] |= ROWF_TAIL;
 	return 0;
 }
 int coll_row_live(struct eng_coll *c, uint32_t row, bool is_free, uint64_t owner, bool to_tail)
 {
-	int rc = rows_reserve(c, row);
+	int rc = coll_reserve(c, row);
 	if (rc < 0)
 		return rc;
 	if (to_tail && c->ix) {

@@ -147,14 +147,18 @@ struct eng_coll {
 	bool dropped, rebinding;
 	const struct vec_rows *rows;
 	struct index *ix;
+	bool graph_kept; /* a published graph could not be opened: until there is a new one no row may change hands */
 	bool ix_broken; /* exact until it is rebuilt */
 	bool ix_swept; /* rows dead at opening have been taken out of the graph */
 	struct row_bits live;
 	uint64_t *own; /* oid or free id of a row */
 	uint8_t *flags; /* ROWF_* */
 	uint32_t cap; /* of own, flags, live */
+	uint32_t row_gen_cap;
 	uint32_t *tail; /* rows not linked: tail[tail_head, tail_n) */
 	uint32_t tail_head, tail_n, tail_cap;
+	uint64_t tail_in; /* rows that ever came to the tail */
+	uint64_t *row_gen; /* while opening: the commit of each live row */
 	struct eng_dead *dead;
 	uint32_t dead_n, dead_cap, dead_all; /* dead_all: dead rows not yet given back */
 	uint32_t live_n, inflight, linked_pub;
@@ -185,12 +189,14 @@ bool coll_name_ok(const char *name);
 /* all with c->lock held */
 int coll_row_live(struct eng_coll *c, uint32_t row, bool is_free, uint64_t owner, bool to_tail);
 void coll_row_dead(struct eng_coll *c, uint32_t row);
+int coll_reserve(struct eng_coll *c, uint32_t row);
 int coll_dead_push(struct eng_coll *c, uint32_t row, bool unlinked);
 uint32_t coll_id_row(const struct eng_coll *c, uint64_t id);
 int coll_id_set(struct eng_coll *c, uint64_t id, uint32_t row);
 void coll_id_del(struct eng_coll *c, uint64_t id);
 int coll_tail_push(struct eng_coll *c, uint32_t row);
 void coll_bury(struct eng_coll *c, void *p, struct index *ix);
+int coll_row_gen(struct eng_coll *c, uint32_t row, uint64_t gen);
 void rows_refresh(struct engine *e, struct eng_coll *c);
 /* what one search sees */
 struct coll_view {

@@ -14,6 +14,7 @@
 #define INDEX_CHUNK_MIN     2048u
 #define INDEX_CHUNK_MAX     16384u
 #define INDEX_BUILD_THREADS 8u
+#define INDEX_DRAIN_MAX     4096u
 #define INDEX_STOP_NS       5000000000ull
 #define INDEX_STOP_BYTES    (1ull << 30) /* what five seconds write, on a slow disk */
 #define INDEX_RETRY_NS      5000000000ull
@@ -26,7 +27,8 @@ static void all_to_tail(struct eng_coll *c)
 	c->tail = NULL;
 	c->tail_cap = 0;
 	for (uint32_t r = 0; r < c->cap; r++) {
-		c->flags[r] &= (uint8_t) ~(ROWF_TAIL | ROWF_PUB);
+		c->flags[r] &=
+		        (uint8_t)~ROWF_TAIL; /* what is published stays so: the file is there until the next one */
 		if ((c->flags[r] & ROWF_LIVE) && coll_tail_push(c, r) < 0) {
 			/* no memory for the tail: no graph then, exact search serves */
 			coll_bury(c, c->tail, c->ix);
@@ -171,7 +173,7 @@ static bool bury_dead(struct engine *e, struct eng_coll *c)
 	uint32_t keep = 0;
 	for (uint32_t i = 0; i < c->dead_n; i++) {
 		struct eng_dead *d = &c->dead[i];
-		bool pub = d->row < c->cap ? (c->flags[d->row] & ROWF_PUB) : c->ix && c->graph_gen;
+		bool pub = c->graph_kept || (d->row < c->cap && (c->flags[d->row] & ROWF_PUB));
 		bool ready = d->unlinked && !pub && d->epoch + 2 <= epoch && !e->cfg.read_only;
 		if (ready && free_row(e, c, d->row)) {
 			c->dead_all--;
@@ -184,7 +186,30 @@ static bool bury_dead(struct engine *e, struct eng_coll *c)
 	pthread_mutex_unlock(&c->lock);
 	return wait;
 }
-static int publish(struct engine *e, struct eng_coll *c, struct index *ix)
+/* Link what is in the tail now, so that every live row of commit *ret_gen or an older one is in the graph, and opening need not ask the
+ * graph for each of them.  *ret_gen 0: there is too much of it, or too little time. */
+static void drain_tail(struct engine *e, struct eng_coll *c, struct index *ix, uint64_t until_ns, uint64_t *ret_gen)
+{
+	uint64_t gen = store_generation(e->st), to = 0;
+	struct coll_view v = {.c = c, .ix = ix};
+	*ret_gen = 0;
+	for (bool first = true, more = true;; first = false) {
+		pthread_mutex_lock(&c->lock);
+		uint64_t left = c->tail_n - c->tail_head;
+		if (first)
+			to = c->tail_in;
+		bool done = c->tail_in - left >= to;
+		pthread_mutex_unlock(&c->lock);
+		if (done) {
+			*ret_gen = gen;
+			return;
+		}
+		if (!more || left > INDEX_DRAIN_MAX || os_mono_ns(e->os) > until_ns)
+			return;
+		more = link_some(e, c, &v, until_ns);
+	}
+}
+static int publish(struct engine *e, struct eng_coll *c, struct index *ix, uint64_t until_ns)
 {
 	char name[40];
 	struct sbuf b;
@@ -193,6 +218,8 @@ static int publish(struct engine *e, struct eng_coll *c, struct index *ix)
 	uint64_t gen = c->graph_gen + 1;
 	uint32_t cid = c->info.cid;
 	pthread_mutex_unlock(&c->lock);
+	uint64_t all_to;
+	drain_tail(e, c, ix, until_ns, &all_to);
 	struct eng_op *o = op_get_wait(e, SOP_barrier);
 	if (!o)
 		return -ENOMEM;
@@ -202,7 +229,7 @@ static int publish(struct engine *e, struct eng_coll *c, struct index *ix)
 	sb_u64(&b, gen);
 	sb_str(&b, ".hnsw");
 	int dirfd = store_coll_dirfd(e->st, cid);
-	VX_TRY(index_publish(ix, e->os, dirfd, sbuf_cstr(&b), store_generation(e->st)));
+	VX_TRY(index_publish(ix, e->os, dirfd, sbuf_cstr(&b), all_to));
 	o = op_get_wait(e, SOP_graph_put);
 	if (!o)
 		return -ENOMEM;
@@ -212,6 +239,7 @@ static int publish(struct engine *e, struct eng_coll *c, struct index *ix)
 	VX_TRY(op_run(o, true));
 	pthread_mutex_lock(&c->lock);
 	c->graph_gen = gen;
+	c->graph_kept = false;
 	c->linked_pub = index_count(ix);
 	for (uint32_t r = 0; r < c->cap; r++) {
 		if (index_linked(ix, r))
@@ -233,6 +261,8 @@ static bool publish_due(const struct eng_coll *c, bool any)
 	uint32_t grown = now + gone > then ? now + gone - then : 0;
 	if (any)
 		return grown || gone;
+	if (c->tail_n - c->tail_head >= INDEX_DRAIN_MAX) /* in the middle of an import: each doubling */
+		return (uint64_t)grown * 2 > now;
 	return (uint64_t)grown * 8 > now || (uint64_t)gone * 4 > now + 1024;
 }
 /* index_step - some work on one collection. Return 1: there is more at once; 0: nothing; 2: dead rows wait for readers. */
@@ -265,8 +295,7 @@ static int index_step(struct engine *e, struct eng_coll *c, uint64_t until_ns)
 	else if (v.ix && able)
 		more = link_some(e, c, &v, until_ns);
 	pthread_mutex_lock(&c->lock);
-	bool due = able && v.ix && c->ix == v.ix && !c->dropped && !e->cfg.read_only &&
-	           c->tail_n - c->tail_head < 1024 && publish_due(c, false);
+	bool due = able && v.ix && c->ix == v.ix && !c->dropped && !e->cfg.read_only && publish_due(c, false);
 	if (v.ix && c->ix == v.ix) {
 		struct index_stats is;
 		index_stats(v.ix, &is);
@@ -275,7 +304,7 @@ static int index_step(struct engine *e, struct eng_coll *c, uint64_t until_ns)
 	}
 	pthread_mutex_unlock(&c->lock);
 	if (due && store_health(e->st) >= 0) {
-		int rc = publish(e, c, v.ix);
+		int rc = publish(e, c, v.ix, UINT64_MAX);
 		if (rc < 0) {
 			log_rc(LOGL_warn, "engine: a graph could not be published", rc);
 			pthread_mutex_lock(&c->lock);
@@ -328,7 +357,7 @@ static void last_publish(struct engine *e)
 		index_stats(ix, &s);
 		if (s.bytes > INDEX_STOP_BYTES)
 			continue;
-		int rc = publish(e, c, ix);
+		int rc = publish(e, c, ix, until);
 		if (rc < 0)
 			log_rc(LOGL_warn, "engine: the graph is not published; the next mount links its rows again",
 			        rc);

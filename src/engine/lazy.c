@@ -144,7 +144,7 @@ static int load_vec(void *u, uint32_t cid, uint32_t row, uint64_t generation, bo
         const struct stamp *stamp)
 {
 	struct engine *e = ((struct load *)u)->e;
-	(void)generation; /* one live row an owner: an update kills the old row in the same commit */
+	/* one live row an owner: an update kills the old row in the same commit */
 	struct eng_coll *c = coll_by_cid(e, cid);
 	if (!c)
 		return 0;
@@ -153,7 +153,8 @@ static int load_vec(void *u, uint32_t cid, uint32_t row, uint64_t generation, bo
 	pthread_rwlock_wrlock(&e->objects);
 	pthread_mutex_lock(&c->lock);
 	if (dead) {
-		rc = coll_dead_push(c, row, false);
+		rc = coll_reserve(c, row);
+		rc = rc < 0 ? rc : coll_dead_push(c, row, false);
 	} else if (is_free) {
 		orphan = coll_id_row(c, id) != ENG_ROW_NONE;
 		rc = orphan ? 0 : coll_row_live(c, row, true, id, false);
@@ -170,6 +171,8 @@ static int load_vec(void *u, uint32_t cid, uint32_t row, uint64_t generation, bo
 			rc = -ENOMEM;
 		}
 	}
+	if (!rc && !dead && !orphan)
+		rc = coll_row_gen(c, row, generation);
 	pthread_mutex_unlock(&c->lock);
 	pthread_rwlock_unlock(&e->objects);
 	if (orphan)
@@ -214,18 +217,27 @@ static void open_graph(struct engine *e, struct eng_coll *c)
 		log_rc(LOGL_warn, "engine: the graph is rebuilt", rc);
 		perf_add(PERFC_graph_rebuilt, 1);
 		c->ix = NULL;
+		c->graph_kept = true;
 		return;
 	}
 	for (uint32_t r = 0; r < c->cap; r++) {
-		if (index_linked(c->ix, r))
+		/* what the graph was published with is not looked up: that would read all of it */
+		bool known = gen && r < c->row_gen_cap && c->row_gen[r] <= gen;
+		if ((c->flags[r] & ROWF_LIVE) && (known || index_linked(c->ix, r)))
 			c->flags[r] |= ROWF_PUB;
 		else if ((c->flags[r] & ROWF_LIVE) && coll_tail_push(c, r) < 0) {
 			/* a row outside graph and tail would be missed: better no graph */
 			index_free(c->ix);
 			c->ix = NULL;
+			c->graph_kept = true;
 			return;
 		}
 	}
+	for (uint32_t i = 0; i < c->dead_n; i++)
+		c->flags[c->dead[i].row] |= ROWF_PUB; /* it may name them: they wait for the next one */
+	mem_free(MEM_engine, c->row_gen);
+	c->row_gen = NULL;
+	c->row_gen_cap = 0;
 	c->linked_pub = index_count(c->ix);
 	struct index_stats is;
 	index_stats(c->ix, &is);
