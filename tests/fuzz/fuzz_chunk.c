@@ -1,6 +1,6 @@
 /* fuzz_chunk.c - libFuzzer target: any bytes through the sniffer and the chunker, whole and in pieces: the same chunks, each the file's
  * own bytes and valid UTF-8, none too long, nothing but white space between them.
- *     tests/fuzz/run_text.sh chunk [SECONDS] */
+ *     tests/fuzz/run.py --only chunk [--seconds N] */
 #include <stdlib.h>
 #include <string.h>
 #include "base/mem.h"

@@ -4,7 +4,7 @@
  * made good before the file is opened (but for one input in four): what is tested is everything behind them: sizes, places,
  * links, levels, codes.  Opened, it is searched in every way, checked, made resident, changed and searched again.
  *
- *     tests/fuzz/run_graph.sh [SECONDS]      builds with clang, makes the seed corpus, runs */
+ *     tests/fuzz/run.py --only graph [--seconds N]   builds with clang, makes the seed corpus, runs */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>

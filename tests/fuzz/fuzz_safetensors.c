@@ -1,5 +1,5 @@
 /* fuzz_safetensors.c - libFuzzer target: a model file of arbitrary content is an error, or tensors that lie inside it and can be read.
- *     tests/fuzz/run_text.sh safetensors [SECONDS] */
+ *     tests/fuzz/run.py --only safetensors [--seconds N] */
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/mman.h>

@@ -1,5 +1,5 @@
 /* fuzz_tokenizer.c - libFuzzer target: any bytes as text, and any bytes as tokenizer.json.
- *     tests/fuzz/run_text.sh tokenizer [SECONDS] */
+ *     tests/fuzz/run.py --only tokenizer [--seconds N] */
 #include <stdlib.h>
 #include <string.h>
 #include "base/mem.h"
