@@ -85,10 +85,12 @@ struct handle { /* an open file or directory */
 	bool is_dir, write;
 	enum { IO_none, IO_cached, IO_pt } io; /* how its data goes; none: not counted */
 	_Atomic bool wrote;
+	_Atomic bool dirty; /* wrote since its last flush */
+	_Atomic bool counted; /* the engine counts it as open for writing */
 	struct {
 		off_t size;
 		struct timespec mtime, ctime;
-	} at_open; /* IO_pt: writes aren't seen, the release compares */
+	} at_open; /* IO_pt: writes aren't seen; flush and release compare. After opening guarded by dlock */
 	/* directories; serialised by the kernel per handle, `dlock` for the rest of the world */
 	pthread_mutex_t dlock;
 	uint8_t *dbuf;
@@ -268,6 +270,9 @@ double watch_neg_timeout(struct fs *f, const struct inode *dir);
 /* pt_attach - count an open of a regular file; the backing id to reply with, 0: its data comes by requests. @st its state now */
 int32_t pt_attach(struct fs *f, struct handle *h, const struct stat *st);
 void pt_detach(struct fs *f, struct handle *h);
+/* handle_wrote - the handle's data has changed or is about to: before and after the change, so that a flush in between misses nothing */
+void handle_wrote(struct fs *f, struct handle *h);
+void pt_seen(struct handle *h, const struct stat *st); /* what pt_wrote compares with from here on */
 bool pt_wrote(const struct handle *h, const struct stat *st); /* passed through, and changed since its opening */
 void pt_privileged(struct fs *f, struct inode *ip); /* about to become suid, sgid or capable */
 int pt_reply_open(fuse_req_t req, const struct fuse_file_info *fi, int32_t backing_id);

@@ -69,7 +69,7 @@ static int set_size(fuse_req_t req, struct inode *ip, const struct ifd *r, off_t
 		if (transport_kill_priv())
 			fs_kill_priv(req, inode_id(f, ip), r->fd);
 		if (!ftruncate(r->fd, size)) {
-			atomic_store_explicit(&r->h->wrote, true, memory_order_relaxed);
+			handle_wrote(f, r->h);
 			return 0;
 		}
 		return -errno;

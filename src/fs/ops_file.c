@@ -71,15 +71,17 @@ static int opened(
 		return -ENFILE;
 	}
 	h->write = can_write(fi->flags);
-	h->wrote = (fi->flags & O_TRUNC) != 0;
+	h->wrote = h->dirty = (fi->flags & O_TRUNC) != 0;
 	fi->fh = idobj_id(&h->id);
 	*ret_id = pt_attach(f, h, st);
 	fi->keep_cache = same_content(ip, st) && !*ret_id;
 	if (*ret_id)
 		ip->seen_size = -1; /* what is written now isn't in the kernel's cache of this file */
 	fi->noflush = !h->write;
-	if (f->e && h->write)
+	if (f->e && h->write) {
+		atomic_store(&h->counted, true);
 		eng_note_open_write(f->e, &ip->key);
+	}
 	return 0;
 }
 
@@ -230,7 +232,7 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
 	}
 	size_t done = 0;
 	int rc = 0;
-	atomic_store_explicit(&h->wrote, true, memory_order_relaxed);
+	handle_wrote(f, h);
 	if (transport_kill_priv())
 		fs_kill_priv(req, ino, h->fd);
 	while (done < size) {
@@ -243,6 +245,7 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
 			break;
 		done += (size_t)n;
 	}
+	handle_wrote(f, h);
 	handle_put(f, h);
 	if (rc < 0 && !done)
 		fs_reply_rc(req, rc);
@@ -250,6 +253,42 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
 		perf_add(PERFC_fs_write_bytes, done);
 		fuse_reply_write(req, done);
 	}
+}
+
+void handle_wrote(struct fs *f, struct handle *h)
+{
+	atomic_store_explicit(&h->wrote, true, memory_order_relaxed);
+	atomic_store(&h->dirty, true);
+	if (f->e && h->write && !atomic_exchange(&h->counted, true))
+		eng_note_open_write(f->e, &h->ip->key);
+}
+
+static void note_release(struct fs *f, struct handle *h, bool wrote)
+{
+	struct eng_file ef = {.key = h->ip->key};
+	struct obj_key parent = {.len = 0};
+	char name[CONF_NAME_MAX + 1] = "";
+	if (fstat(h->fd, &ef.st))
+		return;
+	bool named = inode_name(f, h->ip, &parent, name, sizeof name);
+	eng_note_release_write(f->e, &ef, named ? &parent : NULL, named ? name : NULL, wrote || pt_wrote(h, &ef.st));
+}
+
+/* close(2) waits for FLUSH, but RELEASE comes some time after it: whoever closes a file and then asks `wait` must not be told that
+ * nothing is pending.  So a written handle is released to the engine here; a write after it (by a copy of the descriptor) counts it
+ * again. */
+static void flush_note(struct fs *f, struct handle *h)
+{
+	bool wrote = atomic_exchange(&h->dirty, false);
+	struct stat st;
+	if (h->io == IO_pt && !fstat(h->fd, &st)) {
+		pthread_mutex_lock(&h->dlock);
+		wrote |= pt_wrote(h, &st);
+		pt_seen(h, &st);
+		pthread_mutex_unlock(&h->dlock);
+	}
+	if (wrote && atomic_exchange(&h->counted, false))
+		note_release(f, h, true);
 }
 
 void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -266,22 +305,12 @@ void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 			int fd = dup(h->fd);
 			if (fd >= 0 && close(fd) && errno != EINTR)
 				rc = -errno;
+			if (f->e)
+				flush_note(f, h);
 		}
 		handle_put(f, h);
 	}
 	fs_reply_rc(req, rc);
-}
-
-static void note_release(struct fs *f, struct handle *h)
-{
-	struct eng_file ef = {.key = h->ip->key};
-	struct obj_key parent = {.len = 0};
-	char name[CONF_NAME_MAX + 1] = "";
-	if (fstat(h->fd, &ef.st))
-		return;
-	bool named = inode_name(f, h->ip, &parent, name, sizeof name);
-	bool wrote = atomic_load(&h->wrote) || pt_wrote(h, &ef.st);
-	eng_note_release_write(f->e, &ef, named ? &parent : NULL, named ? name : NULL, wrote);
 }
 
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -297,8 +326,15 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		if (h->io != IO_pt && atomic_load(&h->wrote) &&
 		        !fstat(h->fd, &st)) /* the cache holds what was written through it */
 			(void)same_content(h->ip, &st);
-		if (f->e && h->write)
-			note_release(f, h);
+		if (f->e && h->write && atomic_exchange(&h->counted, false)) {
+			note_release(f, h, atomic_load(&h->dirty));
+		} else if (f->e && h->write && h->io == IO_pt) { /* written past us after its last flush */
+			struct eng_file ef = {.key = h->ip->key};
+			if (!fstat(h->fd, &ef.st) &&
+			        (ef.st.st_size != h->at_open.size || ef.st.st_mtim.tv_sec != h->at_open.mtime.tv_sec ||
+			                ef.st.st_mtim.tv_nsec != h->at_open.mtime.tv_nsec))
+				eng_note_changed(f->e, &ef);
+		}
 		handle_put(f, h);
 		handle_release(f, fi->fh);
 	}
@@ -380,7 +416,7 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len
 			fs_kill_priv(req, ino, h->fd);
 		rc = fallocate(h->fd, mode, off, len) ? -errno : 0;
 		if (rc >= 0)
-			atomic_store_explicit(&h->wrote, true, memory_order_relaxed);
+			handle_wrote(f, h);
 		handle_put(f, h);
 	}
 	fs_reply_rc(req, rc);
@@ -422,7 +458,7 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in, struct 
 		        in->fd, &off_in, out->fd, &off_out, len < COPY_MAX ? len : COPY_MAX, (unsigned)flags);
 		rc = n < 0 ? -errno : 0;
 		if (n > 0)
-			atomic_store_explicit(&out->wrote, true, memory_order_relaxed);
+			handle_wrote(f, out);
 	}
 	if (in)
 		handle_put(f, in);

@@ -96,6 +96,13 @@ static bool is_privileged(const struct stat *st, int fd)
 	return fgetxattr(fd, "security.capability", NULL, 0) > 0;
 }
 
+void pt_seen(struct handle *h, const struct stat *st)
+{
+	h->at_open.size = st->st_size;
+	h->at_open.mtime = st->st_mtim;
+	h->at_open.ctime = st->st_ctim;
+}
+
 int32_t pt_attach(struct fs *f, struct handle *h, const struct stat *st)
 {
 	struct transport *t = f->transport;
@@ -119,9 +126,7 @@ int32_t pt_attach(struct fs *f, struct handle *h, const struct stat *st)
 	}
 	int32_t id = ip->backing_id;
 	pthread_mutex_unlock(l);
-	h->at_open.size = st->st_size;
-	h->at_open.mtime = st->st_mtim;
-	h->at_open.ctime = st->st_ctim;
+	pt_seen(h, st);
 	return id;
 }
 

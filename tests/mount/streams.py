@@ -141,12 +141,10 @@ class Stream:
         p, q = self.pick(), self.pick()
         if not p or not q or self.files[p] is self.files[q]:
             return
-        if self.files[q].bound is REPLACED:
-            self.wait()  # what was inherited is handed on only once it is written
         os.rename(self.m.p(p), self.m.p(q))
         over, o = self.drop_path(q), self.drop_path(p)
         self.add_path(q, o)
-        if over.vec is not None and o.vec is None:
+        if over.vec is not None and o.vec is None and not over.paths:  # with another name left the old object keeps what it has
             self.event(o, over.vec, REPLACED)
 
     def op_link(self):
