@@ -228,7 +228,8 @@ def mount_tests(run, exe, names, label="", env=None, most=300):
 
 
 def step_mount(run):
-    mount_tests(run, ROOT / "build-check-gcc/src/cli/vexfs", sorted((ROOT / "tests/mount").glob("test_*.py")))
+    names = sorted((ROOT / "tests/mount").glob("test_*.py")) + sorted((ROOT / "tests/conform").glob("test_*.py"))
+    mount_tests(run, ROOT / "build-check-gcc/src/cli/vexfs", names)
 
 
 def step_asan(run):
@@ -253,7 +254,7 @@ def step_fault(run):
     d = ROOT / "tests/fault"
     if (d / "run.py").exists():
         run.tap("fault", [sys.executable, d / "run.py", "--small"], most=300,
-                env={"VEXFS": str(ROOT / "build-check-gcc/src/cli/vexfs")})
+                env={"VEXFS": str(ROOT / "build-check-gcc/src/cli/vexfs"), "BUILD": str(ROOT / "build-check-gcc")})
     else:
         print("# no fault suite yet")
 

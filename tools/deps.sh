@@ -9,8 +9,9 @@ set -eu
 
 want_build='gcc:compiler meson:build ninja-build:build pkg-config:build libc6-dev:headers libfuse3-dev:kernel-interface
 fuse3:fusermount3 liburing-dev:FUSE-over-io_uring libsqlite3-dev:catalog libjansson-dev:JSON-of-the-command libxxhash-dev:content-hash libutf8proc-dev:tokenizer libcurl4-openssl-dev:embedding-endpoints
-liburing-dev:transport python3:checks'
-want_check="$want_build clang:second-compiler clang-format-14:layout attr:getfattr git:tests binutils:symbol-check tar:tests"
+python3:checks'
+want_check="$want_build clang:second-compiler clang-format-14:layout attr:getfattr git:tests binutils:symbol-check tar:tests
+libclang-rt-dev:fuzzers acl:tests strace:faults qemu-system-common:power-cuts qemu-block-extra:power-cuts e2fsprogs:power-cuts xfsprogs:power-cuts"
 want_bench="$want_build npm:data-set python3-numpy:data-set ca-certificates:data-set"
 
 case "${1:-build}" in
@@ -26,6 +27,7 @@ have() {
 	pkg-config) command -v pkg-config >/dev/null ;;
 	gcc | meson | clang | git | tar | python3 | npm) command -v "$1" >/dev/null ;;
 	ninja-build) command -v ninja >/dev/null ;;
+	libclang-rt-dev) ls /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a >/dev/null 2>&1 ;;
 	clang-format-14) clang-format --version 2>/dev/null | grep -q 'version 14\.' ;;
 	attr) command -v getfattr >/dev/null ;;
 	binutils) command -v nm >/dev/null ;;
