@@ -46,6 +46,7 @@ struct eng_cfg {
 	 * filled by it when known, which is after eng_new; alive as long as the engine */
 	const char *transport, *transport_why;
 	const uint64_t *transport_ring_bytes;
+	const char *watch, *watch_why; /* likewise: how changes behind the mount are seen (NULL: "none"), why no better way */
 	const char *version;
 };
 struct engine;
@@ -91,10 +92,14 @@ void eng_note_attr(struct engine *e, const struct obj_key *key, const struct sta
 /* eng_known - may this file have a vector, payload or text at all? false answers most xattr probes at once. Store not open: true. */
 bool eng_known(struct engine *e, const struct obj_key *key);
 
+/* eng_points - has this file user vectors or a payload that could travel with it? 1 and at least so many bytes of vectors; 0 no;
+ * -1 the store is not open, nobody knows. */
+int eng_points(struct engine *e, const struct obj_key *key, uint64_t *ret_bytes);
+
 /* ---- jobs ----------------------------------------------------------------------------------------------------------------- */
 enum eng_verb {
 	EV_put,         /* file or free point: vector (+ payload) */
-	EV_get,         /* -> vec, dim, state, payload */
+	EV_get,         /* -> vec, dim, state, payload; coll "*": all user vectors of a file -> out_packed[], and payload */
 	EV_del,         /* vector of collection, or all when coll is "*" */
 	EV_payload,     /* set (data_n 0: remove) */
 	EV_batch_put,   /* points[point_n] */
@@ -138,6 +143,14 @@ struct eng_hit {
 	const void *vec; /* when asked with_vectors */
 	uint32_t vec_bytes;
 };
+struct eng_packed { /* one user vector of a file, as it travels with it */
+	const char *coll;
+	const void *vec;
+	uint32_t vec_bytes, dim;
+	uint8_t metric, dtype;
+	bool hashed, stale; /* hash is that of the content the vector describes; stale: not the file's content now */
+	uint8_t hash[16];
+};
 struct eng_coll_info {
 	char name[CONF_COLLECTION_NAME_MAX + 1];
 	uint32_t dim, uid, gid, mode, M, ef_construction, ef;
@@ -176,6 +189,8 @@ struct eng_job {
 	struct eng_coll_info coll_new; /* EV_coll_create: name dim metric dtype M … (0: defaults) */
 	const struct eng_point *points;
 	uint32_t point_n;
+	bool expect_hash; /* EV_put on a file: the vector describes the content of this hash, and is fresh only on that */
+	uint8_t hash[16];
 	uint64_t cursor;
 	_Atomic int cancel; /* set by anyone: FUSE_INTERRUPT */
 	void (*done)(struct eng_job *j); /* called once if eng_submit returned ENG_PARKED; on an engine thread (128 KiB of stack) */
@@ -199,6 +214,8 @@ struct eng_job {
 	uint32_t coll_n;
 	struct eng_point *out_points;
 	uint32_t out_point_n;
+	struct eng_packed *out_packed;
+	uint32_t out_packed_n;
 	const char *out_text;
 	uint32_t out_text_n;
 	/* the engine's own while it has the job */

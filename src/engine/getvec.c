@@ -146,6 +146,82 @@ int eng_read_payload(struct engine *e, struct eng_job *j, uint32_t cid, bool is_
 {
 	return read_payload(e, j, cid, is_free, owner, ret, ret_n);
 }
+/* every user vector of a file, with what is needed to know it again elsewhere */
+static int get_all(struct engine *e, struct eng_job *j, uint64_t oid, const struct note_stat *st)
+{
+	uint32_t cap = 0, n = 0;
+	pthread_rwlock_rdlock(&e->objects);
+	const struct eng_obj *o = obj_by_oid(&e->t, oid);
+	for (const struct eng_vec *v = o ? o->vecs : NULL; v; v = v->next)
+		cap++;
+	struct eng_packed *p = arena_zalloc(j->arena, (cap ? cap : 1) * sizeof(*p));
+	struct {
+		uint32_t cid, row;
+	} *at = arena_zalloc(j->arena, (cap ? cap : 1) * sizeof(*at));
+	for (const struct eng_vec *v = o && p && at ? o->vecs : NULL; v; v = v->next) {
+		if (v->cid == STORE_CID_TEXT || v->row >= ENG_ROW_BUSY)
+			continue;
+		enum eng_state state = vec_state(v, st);
+		p[n].hashed = v->stamp.hashed;
+		p[n].stale = state == ENG_STATE_stale;
+		memcpy(p[n].hash, v->stamp.hash, sizeof(p[n].hash));
+		at[n].cid = v->cid;
+		at[n++].row = v->row;
+	}
+	pthread_rwlock_unlock(&e->objects);
+	if (!p || !at)
+		return -VX_ERR_arena_full;
+	j->out_packed = p;
+	for (uint32_t i = 0; i < n; i++) {
+		struct eng_coll *c = coll_by_cid(e, at[i].cid);
+		if (!c)
+			continue; /* dropped meanwhile */
+		struct coll_view view;
+		struct eng_packed k = p[i];
+		coll_enter(c, &view);
+		int rc = view.rows ? copy_row(j, &view, at[i].row, &k.vec, &k.vec_bytes) : -VX_ERR_no_vector;
+		if (rc >= 0) {
+			k.dim = view.rows->dim;
+			k.dtype = view.rows->dtype;
+			k.metric = view.rows->metric;
+			k.coll = arena_strndup(j->arena, c->info.name, strlen(c->info.name));
+			rc = k.coll ? 0 : -VX_ERR_arena_full;
+		}
+		coll_leave(&view);
+		coll_put(c);
+		if (rc == -VX_ERR_arena_full)
+			return rc;
+		if (rc >= 0)
+			p[j->out_packed_n++] = k;
+	}
+	return j->out_packed_n ? 0 : -VX_ERR_no_vector;
+}
+int eng_points(struct engine *e, const struct obj_key *key, uint64_t *ret_bytes)
+{
+	if (!eng_ready(e))
+		return -1;
+	int rc = 0;
+	uint64_t bytes = 0;
+	uint32_t cids[16], n = 0;
+	pthread_rwlock_rdlock(&e->objects);
+	const struct eng_obj *o = obj_by_key(&e->t, key);
+	rc = o && o->has_payload;
+	for (const struct eng_vec *v = o ? o->vecs : NULL; v; v = v->next)
+		if (v->cid != STORE_CID_TEXT && v->row < ENG_ROW_BUSY) {
+			rc = 1;
+			if (n < sizeof(cids) / sizeof(*cids))
+				cids[n++] = v->cid;
+		}
+	pthread_rwlock_unlock(&e->objects);
+	for (uint32_t i = 0; i < n; i++) {
+		struct eng_coll *c = coll_by_cid(e, cids[i]);
+		if (c)
+			bytes += rows_vec_bytes(c->info.dim, c->info.dtype);
+		coll_put(c);
+	}
+	*ret_bytes = bytes;
+	return rc;
+}
 int get_slow(struct engine *e, struct eng_job *j)
 {
 	struct note_stat st = {0};
@@ -178,7 +254,9 @@ int get_slow(struct engine *e, struct eng_job *j)
 		if (!oid)
 			return -VX_ERR_no_vector;
 	}
-	int rc = get_point(e, j, oid, &st);
+	bool all = !j->is_free_point && j->coll && !strcmp(j->coll, "*");
+	j->out_packed_n = 0;
+	int rc = all ? get_all(e, j, oid, &st) : get_point(e, j, oid, &st);
 	if (!j->with_payload || (rc < 0 && rc != -VX_ERR_no_vector))
 		return rc;
 	if (j->is_free_point) {

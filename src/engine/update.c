@@ -98,7 +98,7 @@ static int put_file_visible(struct eng_op *o, int rc)
 	v->row = o->op.ret_row;
 	if (memcmp(&v->stamp, &o->op.stamp, sizeof(v->stamp)) != 0)
 		vec_stamp_put(e, obj, v);
-	if (!v->bind_wait && v->stamp.size != ENG_STALE_SIZE)
+	if (!v->bind_wait && (v->stamp.size != ENG_STALE_SIZE || v->stamp.hashed))
 		ingest_push(e, obj, QF_HASH);
 	return 0;
 }
@@ -237,6 +237,12 @@ static int put_locked(struct engine *e, struct eng_job *j, struct put *p, struct
 			stamp_of(&v->stamp, &p->st);
 			v->changed = false;
 			v->bind_wait = openw_count(&e->t, &obj->key) != 0;
+			if (j->expect_hash) { /* it comes with the hash of its content: only that can make it fresh */
+				v->stamp.size = ENG_STALE_SIZE;
+				memcpy(v->stamp.hash, j->hash, sizeof(v->stamp.hash));
+				v->stamp.hashed = 1;
+				v->bind_wait = false;
+			}
 			o->op.stamp = v->stamp;
 		}
 		o->applied = put_visible;

@@ -35,3 +35,8 @@ void fs_front_wake(unsigned what); /* any thread, under any lock but the front's
 void fs_front_events(struct virt *v); /* events are watched from now on */
 /* fs_park_done - ends the front thread. After the last request, before the engine goes. */
 void fs_park_done(void);
+
+/* vpacked.c: user.vexfs.packed. r stays the caller's. */
+void vpacked_get(fuse_req_t req, const struct fs_ref *r, size_t size);
+void vpacked_set(fuse_req_t req, const struct fs_ref *r, const char *value, size_t size);
+void vpacked_remove(fuse_req_t req, const struct fs_ref *r);

@@ -46,6 +46,7 @@ int fs_new(const struct fs_cfg *cfg, int root_fd, struct engine *e, struct fs **
 void fs_free(struct fs *f);
 const struct fuse_lowlevel_ops *fs_ops(void); /* the whole table */
 const char *fs_watch_name(const struct fs *f); /* "fanotify" or "none"; known once INIT is answered */
+const char *fs_watch_why(const struct fs *f); /* why none; "" when there is one */
 
 /* ---- real nodes, for the vector fronts (inode.c) ----------------------------------------------------------------------------- */
 /* fs_ref - identify a real node: its key, its state now, and an O_PATH fd. Put it back with fs_ref_put. 0 or -errno. */
@@ -91,6 +92,8 @@ void virt_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
 bool vxattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
 bool vxattr_set(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags);
 bool vxattr_remove(fuse_req_t req, fuse_ino_t ino, const char *name);
+/* vxattr_list - answer a listxattr: names[n] in a buffer of cap, ours added. false: not taken, reply them as they are */
+bool vxattr_list(fuse_req_t req, fuse_ino_t ino, size_t size, char *names, size_t n, size_t cap);
 bool vxattr_hidden(const char *name); /* names never shown from the backing file's own list */
 bool vioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, const void *in, size_t in_n, size_t out_n);
 /* interrupts: park registers the job so FUSE_INTERRUPT sets its cancel; unpark when it is answered (park.c) */

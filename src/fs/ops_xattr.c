@@ -204,5 +204,6 @@ void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 	size_t cap;
 	char *p = transport_scratch(&cap);
 	ssize_t n = xattr_list(req, f, ino, p, cap);
-	reply_value(req, n, size, p);
+	if (n < 0 || !vxattr_list(req, ino, size, p, (size_t)n, cap))
+		reply_value(req, n, size, p);
 }

@@ -24,7 +24,7 @@ enum vx_kind {
 	VX_unknown
 };
 
-static const char *const names[] = {
+static const char *const kinds[] = {
         "vector", "payload", "packed", "state", "model", "dim", "hash", "chunks", "similar"};
 
 static bool ours(const char *name)
@@ -43,7 +43,7 @@ static enum vx_kind kind_of(const char *name, const char **ret_coll)
 	name += sizeof PREFIX - 1;
 	*ret_coll = NULL;
 	for (int k = 0; k < VX_unknown; k++)
-		if (!strcmp(name, names[k]))
+		if (!strcmp(name, kinds[k]))
 			return (enum vx_kind)k;
 	static const char dotted[] = "vector.";
 	size_t n = sizeof dotted - 1;
@@ -186,7 +186,7 @@ bool vxattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 	enum vx_kind k = kind_of(name, &coll);
 	struct fs *f = fs_of(req);
 	struct fs_ref r;
-	if (!f->e || k == VX_unknown || k == VX_model || k == VX_packed) {
+	if (!f->e || k == VX_unknown || k == VX_model) {
 		fs_reply_rc(req, -ENODATA);
 		return true;
 	}
@@ -196,6 +196,11 @@ bool vxattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 		return true;
 	}
 	if (get_quick(req, f, &r, k, size)) {
+		fs_ref_put(f, &r);
+		return true;
+	}
+	if (k == VX_packed) {
+		vpacked_get(req, &r, size);
 		fs_ref_put(f, &r);
 		return true;
 	}
@@ -261,6 +266,7 @@ static int set_check(enum vx_kind k, const char *value, size_t size)
 	case VX_payload:
 		return vq_payload_check(value, size);
 	case VX_packed:
+		return 0; /* judged when it is opened */
 	case VX_unknown:
 		return -EINVAL;
 	case VX_state:
@@ -280,6 +286,27 @@ static int file_check(const struct fs_ref *r)
 	return S_ISREG(r->file.st.st_mode) ? 0 : -EOPNOTSUPP;
 }
 
+/* set, or remove when value is NULL */
+static bool packed_call(fuse_req_t req, fuse_ino_t ino, const char *value, size_t size)
+{
+	struct fs *f = fs_of(req);
+	struct fs_ref r;
+	int rc = f->e ? fs_ref(f, ino, &r) : -VX_ERR_component_off;
+	if (rc < 0) {
+		fs_reply_rc(req, rc);
+		return true;
+	}
+	rc = file_check(&r);
+	if (rc < 0)
+		fs_reply_rc(req, rc);
+	else if (value)
+		vpacked_set(req, &r, value, size);
+	else
+		vpacked_remove(req, &r);
+	fs_ref_put(f, &r);
+	return true;
+}
+
 bool vxattr_set(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
 {
 	if (!ours(name))
@@ -293,6 +320,8 @@ bool vxattr_set(fuse_req_t req, fuse_ino_t ino, const char *name, const char *va
 		fs_reply_rc(req, rc);
 		return true;
 	}
+	if (k == VX_packed)
+		return packed_call(req, ino, value, size);
 	struct fs_ask *a = fs_ask_new(req, flags ? look_answer : set_answer);
 	if (!a)
 		return true;
@@ -358,8 +387,10 @@ bool vxattr_remove(fuse_req_t req, fuse_ino_t ino, const char *name)
 		return false;
 	const char *coll;
 	enum vx_kind k = kind_of(name, &coll);
+	if (k == VX_packed)
+		return packed_call(req, ino, NULL, 0);
 	if (k != VX_vector && k != VX_payload) {
-		fs_reply_rc(req, k == VX_unknown || k == VX_packed ? -ENODATA : -EROFS);
+		fs_reply_rc(req, k == VX_unknown ? -ENODATA : -EROFS);
 		return true;
 	}
 	struct fs_ask *a = fs_ask_new(req, k == VX_payload ? remove_look : remove_answer);
@@ -378,6 +409,75 @@ bool vxattr_remove(fuse_req_t req, fuse_ino_t ino, const char *name)
 	a->kind = k;
 	vq_verb(a->q, k == VX_payload ? "get" : "del");
 	a->q->j.with_payload = k == VX_payload;
+	fs_ask_submit(a, &r);
+	return true;
+}
+
+/* ---- listxattr: packed is the only name of ours that tools carry, and only where there is something to carry ---- */
+
+#define PACKED_NAME PREFIX "packed"
+
+struct listed { /* a list that waits for the store */
+	size_t n;
+	char names[];
+};
+
+static void reply_list(fuse_req_t req, size_t size, char *names, size_t n, size_t cap, bool packed)
+{
+	if (packed && n + sizeof PACKED_NAME <= cap) {
+		memcpy(names + n, PACKED_NAME, sizeof PACKED_NAME);
+		n += sizeof PACKED_NAME;
+	}
+	if (!size)
+		fuse_reply_xattr(req, n);
+	else if (n > size)
+		fs_reply_rc(req, -ERANGE);
+	else
+		fuse_reply_buf(req, names, n);
+}
+
+static void list_answer(struct fs_ask *a)
+{
+	struct listed *l = a->u;
+	const struct eng_job *j = &a->q->j;
+	uint64_t bytes = j->ret_payload_n;
+	for (uint32_t i = 0; i < j->out_packed_n; i++)
+		bytes += j->out_packed[i].vec_bytes;
+	bool packed = bytes && bytes < CONF_XATTR_MAX - 1024;
+	reply_list(a->req, a->size, l->names, l->n, l->n + sizeof PACKED_NAME, packed);
+	fs_ask_free(a);
+}
+
+bool vxattr_list(fuse_req_t req, fuse_ino_t ino, size_t size, char *names, size_t n, size_t cap)
+{
+	struct fs *f = fs_of(req);
+	struct fs_ref r;
+	uint64_t bytes;
+	if (!f->e || eng_cfg(f->e)->components == ENG_none || fs_ref(f, ino, &r) < 0)
+		return false;
+	int has = S_ISREG(r.file.st.st_mode) ? eng_points(f->e, &r.file.key, &bytes) : 0;
+	if (has >= 0) {
+		fs_ref_put(f, &r);
+		reply_list(req, size, names, n, cap, has && bytes < CONF_XATTR_MAX - 1024);
+		return true;
+	}
+	struct fs_ask *a = fs_ask_new(req, list_answer);
+	struct listed *l = a ? arena_alloc(&a->q->arena, sizeof *l + n + sizeof PACKED_NAME) : NULL;
+	if (!l) {
+		if (a)
+			fs_ask_fail(a, -VX_ERR_arena_full);
+		fs_ref_put(f, &r);
+		return true;
+	}
+	l->n = n;
+	memcpy(l->names, names, n);
+	a->u = l;
+	a->size = size;
+	a->q->j.key = r.file.key;
+	a->q->j.fd = r.fd;
+	vq_verb(a->q, "get");
+	a->q->j.coll = "*";
+	a->q->j.with_payload = true;
 	fs_ask_submit(a, &r);
 	return true;
 }
