@@ -13,6 +13,7 @@
 #include <assert.h>
 #include <fcntl.h>
 #include <string.h>
+#include "base/guard.h"
 #include "base/sbuf.h"
 #include "index/hnsw.h"
 
@@ -209,8 +210,10 @@ void hnsw_map_free(struct hnsw_map *m)
 {
 	if (!m)
 		return;
-	if (m->base)
+	if (m->base) {
+		guard_del(m->base);
 		(void)os_munmap(m->os, m->base, m->bytes); /* nothing could be done about it */
+	}
 	mem_free(MEM_index, (void *)m->checked);
 	mem_free(MEM_index, m);
 }
@@ -303,7 +306,7 @@ static int header_check(const struct file_header *h, const struct vec_rows *rows
 		return -VX_ERR_graph_corrupt;
 	return 0;
 }
-static int map_file(struct os *os, int fd, const struct file_header *h, struct hnsw_map **ret)
+static int map_file(struct index *ix, struct os *os, int fd, const struct file_header *h, struct hnsw_map **ret)
 {
 	struct hnsw_map *m = mem_zalloc(MEM_index, sizeof(*m));
 	const void *base;
@@ -316,6 +319,8 @@ static int map_file(struct os *os, int fd, const struct file_header *h, struct h
 	int rc = m->checked ? os_mmap_ro(os, fd, 0, m->bytes, &base) : -ENOMEM;
 	if (!rc) {
 		m->base = base;
+		/* a file that is cut short or cannot be read: zeros, and the graph has failed; unwatched if the table is full */
+		(void)guard_add(base, m->bytes, &ix->failed, 1, false);
 		m->crc = m->base + h->crc_at;
 		if (crc32c(0, m->crc, (size_t)(h->file_bytes - h->crc_at)) != h->table_crc)
 			rc = -VX_ERR_graph_corrupt;
@@ -393,7 +398,7 @@ static int open_fd(struct index **ret, const struct vec_rows *rows, const struct
 	c.ef_construction = h.efc;
 	c.seed = h.seed;
 	VX_TRY(index_new(rows, &c, &ix));
-	int rc = map_file(os, fd, &h, &m);
+	int rc = map_file(ix, os, fd, &h, &m);
 	if (!rc)
 		rc = view_of(ix, &h, m, &v);
 	if (rc) {

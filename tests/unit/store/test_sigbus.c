@@ -24,7 +24,7 @@ static void test_slots(void)
 	static struct top t[3000];
 	struct top one;
 	struct load_arg a = {0};
-	struct thread th[2];
+	struct thread th[2] = {0};
 	box_open(&b);
 	struct store *st = open_ok(&b);
 	waiter_init(&w);
