@@ -77,7 +77,9 @@ static bool parse_o(struct serve_cfg *c, const char *list)
 			c->allow_other = true;
 		} else if (!strcmp(o, "ro")) {
 			c->read_only = true;
-		} else if (!strcmp(o, "dev") || !strcmp(o, "suid") || !strcmp(o, "noexec") || !strcmp(o, "noatime")) {
+		} else if (!strcmp(o, "dev") || !strcmp(o, "suid") || !strcmp(o, "noexec") || !strcmp(o, "noatime") ||
+		           !strcmp(o, "auto_unmount")) {
+			c->noatime |= !strcmp(o, "noatime");
 			c->mount_opts = c->mount_opts ? cli_fmt("%s,%s", c->mount_opts, o) : cli_fmt("%s", o);
 		} else if (!harmless(o)) {
 			cli_err("-o %s: no such option; see `vexfs mount -h`", o);

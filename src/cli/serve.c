@@ -45,12 +45,14 @@ static void on_stop(int sig)
 
 /* what serves the mount, for `status`: known once the kernel has agreed, which is before the engine answers anything */
 static struct {
-	char name[12], why[240];
+	char name[12], why[240], watch[12], watch_why[120];
 	uint64_t ring_bytes;
 } way;
 
-static void way_say(const struct transport *t)
+static void way_say(const struct transport *t, const struct fs *f)
 {
+	snprintf(way.watch, sizeof way.watch, "%s", fs_watch_name(f));
+	snprintf(way.watch_why, sizeof way.watch_why, "%s", fs_watch_why(f));
 	snprintf(way.name, sizeof way.name, "%s", transport_name(t));
 	snprintf(way.why, sizeof way.why, "%s", transport_why(t));
 	way.ring_bytes = transport_ring_bytes(t);
@@ -146,6 +148,8 @@ int serve_run(const struct serve_cfg *c, int word_fd)
 	        .transport = way.name,
 	        .transport_why = way.why,
 	        .transport_ring_bytes = &way.ring_bytes,
+	        .watch = way.watch,
+	        .watch_why = way.watch_why,
 	        .version = VEXFS_VERSION_TEXT};
 	rc = eng_new(&ec, &e);
 	if (rc < 0) {
@@ -158,6 +162,7 @@ int serve_run(const struct serve_cfg *c, int word_fd)
 	        .owner_gid = (uint32_t)getgid(),
 	        .read_only = c->read_only,
 	        .allow_other = c->allow_other,
+	        .noatime = c->noatime,
 	        .entry_timeout = 1.0,
 	        .attr_timeout = 1.0,
 	        .store_dir = c->store ? c->store : cli_fmt("%s/.vexfs", c->dir)};
@@ -183,7 +188,7 @@ int serve_run(const struct serve_cfg *c, int word_fd)
 	signals_set();
 	rc = transport_start(t);
 	if (rc >= 0) {
-		way_say(t);
+		way_say(t, f);
 		rc = eng_start(e);
 	}
 	if (rc < 0) {

@@ -6,6 +6,7 @@
 
 struct serve_cfg {
 	const char *dir, *mnt, *store; /* absolute; store NULL: DIR/.vexfs */
+	bool noatime;
 	const char *transport, *mount_opts;
 	enum eng_components components;
 	uint64_t mem_limit;

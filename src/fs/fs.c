@@ -158,6 +158,17 @@ const char *fs_watch_name(const struct fs *f)
 	return f->p->watch ? "fanotify" : "none";
 }
 
+const char *fs_watch_why(const struct fs *f)
+{
+	if (f->p->watch)
+		return "";
+	if (!f->p->root)
+		return "fanotify on a whole file system needs root; the kernel's copies are kept for a second only";
+	if (!f->inodes->by_handle)
+		return "the file system has no file handles, or this container may not open them";
+	return "the kernel has no fanotify with names and handles (Linux 5.17), or this container may not use it";
+}
+
 static void op_init(void *u, struct fuse_conn_info *c)
 {
 	struct fs *f = u;

@@ -1,0 +1,237 @@
+#!/usr/bin/env python3
+"""The mount's life: signals, a killed daemon, clients that die, a backing directory that fails, an unprivileged mount, mount(8)."""
+import os
+import pwd
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from twin import ROOT, as_user, mnt, outcome  # noqa: E402
+
+NOBODY = pwd.getpwnam("nobody").pw_uid  # fusermount3 wants a user with a name
+HELPER = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../dist/mount.fuse.vexfs"))
+
+
+def put(path, data=b"x"):
+    with open(path, "wb") as f:
+        f.write(data)
+
+
+def gone(pid, seconds=20):
+    return mnt.wait_until(lambda: not mnt.alive(pid), seconds)
+
+
+def signals():
+    with mnt.Mount("-o", "components=none") as m:
+        put(m.p("f"))
+        os.kill(m.pid, signal.SIGHUP)
+        os.kill(m.pid, signal.SIGPIPE)
+        mnt.eq(outcome(os.listdir, m.mnt), ["f"], "SIGHUP and SIGPIPE are harmless")
+        os.kill(m.pid, signal.SIGTERM)
+        mnt.ok(gone(m.pid), "SIGTERM ends the daemon")
+        mnt.ok(not mnt.mounted(m.mnt), "and takes the mount away")
+    with mnt.Mount("-o", "components=none,transport=plain") as m:  # passed through, the file would outlive the daemon
+        fd = os.open(m.p("held"), os.O_CREAT | os.O_RDWR)
+        os.kill(m.pid, signal.SIGTERM)
+        mnt.ok(gone(m.pid), "SIGTERM with a file open: the daemon ends all the same")
+        mnt.eq(outcome(os.write, fd, b"x"), "ENOTCONN", "the file's holder is told ENOTCONN")
+        outcome(os.close, fd)
+        mnt.ok(not mnt.mounted(m.mnt), "no mount is left")
+    with mnt.Mount("-o", "components=none") as m:
+        os.kill(m.pid, signal.SIGTERM), os.kill(m.pid, signal.SIGTERM)
+        mnt.ok(gone(m.pid), "a second signal at once: gone as well")
+
+
+def killed():
+    with mnt.Mount("-o", "components=none,transport=plain") as m:
+        put(m.p("a"), b"1" * 100000)
+        fd = os.open(m.p("a"), os.O_RDWR)
+        os.write(fd, b"2")
+        d = os.open(m.mnt, os.O_RDONLY)
+        os.kill(m.pid, signal.SIGKILL)
+        gone(m.pid)
+        mnt.eq(outcome(os.read, fd, 10), "ENOTCONN", "killed daemon: read says ENOTCONN")
+        mnt.eq(outcome(os.listdir, m.mnt), "ENOTCONN", "so does the mount point")
+        mnt.eq(outcome(lambda: os.stat("a", dir_fd=d)), "ENOTCONN", "and a directory held open")
+        outcome(os.close, fd), outcome(os.close, d)
+        code, _, err = mnt.vexfs("mount", m.dir, m.mnt)
+        mnt.ok(code and m.mnt in err, "mounting over the dead mount is refused", detail=err)
+        mnt.eq(mnt.vexfs("umount", m.mnt)[0], 0, "umount takes it away")
+        m.mount()
+        with open(m.p("a"), "rb") as f:
+            mnt.eq(f.read(3), b"211", "the next mount has the data")
+
+
+def clients():
+    with mnt.Mount("-o", "components=none") as m:
+        put(m.p("big"), os.urandom(1 << 20))
+        for i in range(60):  # die anywhere in a request
+            p = subprocess.Popen(["sh", "-c", "while :; do cat big big >c.$$; ls -lR . >/dev/null; mv c.$$ d.$$; rm -f d.$$; done"], cwd=m.mnt,
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+            time.sleep(0.01 + (i % 7) * 0.003)
+            os.killpg(p.pid, signal.SIGKILL)
+            p.wait()
+        mnt.ok(mnt.alive(m.pid), "60 clients killed in the middle: the daemon lives")
+        subprocess.run("rm -f c.* d.*", shell=True, cwd=m.mnt)
+        mnt.eq(sorted(os.listdir(m.mnt)), ["big"], "and the mount is in order")
+        fds = os.listdir(f"/proc/{m.pid}/fd")
+        held = [os.readlink(f"/proc/{m.pid}/fd/{f}") for f in fds if os.path.exists(f"/proc/{m.pid}/fd/{f}")]
+        mnt.ok(mnt.wait_until(lambda: not any("/c." in h or "/d." in h for h in (outcome(os.readlink, f"/proc/{m.pid}/fd/{f}") or ""
+                              for f in os.listdir(f"/proc/{m.pid}/fd")))), "no file of theirs is held open", detail=held)
+
+
+def absurd():
+    with mnt.Mount("-o", "components=none") as m:
+        import fcntl
+        put(m.p("f"))
+        mnt.eq(outcome(os.setxattr, m.p("f"), "user.x", b"x" * 70000), "E2BIG", "an xattr of 70,000 bytes")
+        mnt.ok(outcome(os.setxattr, m.p("f"), "user." + "n" * 300, b"") in ("ERANGE", "EINVAL"), "a name of 305")
+        fd = os.open(m.p("f"), os.O_RDWR)
+        for cmd in (0, 0xffffffff, 0xc0005600, 0xd0005600, 0xffff56ff, 0x5401, 0x1234):
+            r = outcome(fcntl.ioctl, fd, cmd, bytearray(16383))
+            mnt.ok(isinstance(r, str), f"ioctl {cmd:#x} is refused ({r})")
+        mnt.eq(outcome(os.pwrite, fd, b"x", 2 ** 62), "EFBIG", "a write at the end of all offsets")
+        mnt.ok(outcome(os.pread, fd, 10, 2 ** 63 - 11) in (b"", "EINVAL"), "a read there")
+        os.close(fd)
+
+
+def backing():
+    if not ROOT:
+        return mnt.skip("failing backing directories", "needs root")
+    base = tempfile.mkdtemp(prefix="m-")
+    os.makedirs(base + "/dir")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", base + "/dir"], check=True)
+    try:
+        with mnt.Mount("-o", "components=none", base=base) as m:
+            put(m.p("keep"), b"k" * 1000)
+            fd = os.open(m.p("fill"), os.O_WRONLY | os.O_CREAT)
+            r = outcome(lambda: [os.write(fd, b"z" * 65536) for _ in range(100)])
+            mnt.eq(r, "ENOSPC", "a full backing file system says ENOSPC")
+            os.close(fd)
+            mnt.eq(outcome(lambda: open(m.p("keep"), "rb").read()), b"k" * 1000, "reading goes on")
+            os.unlink(m.p("fill"))
+            put(m.p("again"), b"a" * 100000)
+            mnt.eq(os.stat(m.p("again")).st_size, 100000, "and so does writing, once there is room")
+            subprocess.run(["mount", "-o", "remount,ro", base + "/dir"], check=True)
+            mnt.eq(outcome(put, m.p("more")), "EROFS", "made read-only below: EROFS")
+            mnt.eq(outcome(os.chmod, m.p("keep"), 0o600), "EROFS", "for chmod, too")
+            mnt.eq(outcome(os.unlink, m.p("keep")), "EROFS", "and unlink")
+            mnt.eq(outcome(lambda: open(m.p("keep"), "rb").read(2)), b"kk", "reading goes on")
+            subprocess.run(["mount", "-o", "remount,rw", base + "/dir"], check=True)
+            mnt.eq(outcome(put, m.p("more")), None, "writable again")
+            m.umount()
+    finally:
+        subprocess.run(["umount", "-l", base + "/dir"])
+    with mnt.Mount("-o", "components=none") as m:
+        os.mkdir(m.p("d"))
+        put(m.p("d/f"), b"deep")
+        keep = os.open(m.p("d/f"), os.O_RDONLY)
+        os.rename(m.dir, m.base + "/moved")
+        os.symlink("/etc", m.dir)
+        mnt.eq(sorted(os.listdir(m.mnt)), ["d"], "DIR replaced by a symlink: the mount stays with the directory it was given")
+        mnt.eq(outcome(os.stat, m.p("passwd")), "ENOENT", "and never follows it")
+        os.unlink(m.dir)
+        subprocess.run(["rm", "-rf", m.base + "/moved"])
+        time.sleep(0.1)
+        mnt.ok(outcome(os.listdir, m.mnt) in ([], "ENOENT", "ESTALE"), "DIR removed: empty or an error")
+        mnt.ok(outcome(put, m.p("x")) in ("ENOENT", "ESTALE"), "nothing can be made in it")
+        mnt.eq(os.read(keep, 10), b"deep", "a file held open is still there")
+        os.close(keep)
+        mnt.ok(mnt.alive(m.pid), "and the daemon lives")
+        os.makedirs(m.dir)
+
+
+def unprivileged():
+    """Mounted by another user with fusermount3."""
+    if not ROOT:
+        return mnt.skip("another user's mount", "needs root to become him")
+    base = tempfile.mkdtemp(prefix="m-")
+    os.chmod(base, 0o755)
+    for d in ("dir", "mnt"):
+        os.mkdir(f"{base}/{d}")
+        os.chown(f"{base}/{d}", NOBODY, NOBODY)
+    put(base + "/dir/his")
+    os.chown(base + "/dir/his", NOBODY, NOBODY)
+    mode = os.stat("/dev/fuse").st_mode & 0o777
+    try:
+        if mode & 0o6 != 0o6:
+            os.chmod("/dev/fuse", 0o666)  # as udev has it everywhere
+        run = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+        p = subprocess.run([*run, mnt.VEXFS, "mount", "-o", "components=none", base + "/dir", base + "/mnt"], capture_output=True, text=True)
+        if not mnt.eq(p.returncode, 0, "an unprivileged mount") and print("#", p.stderr):
+            return
+        import json
+
+        def look():
+            with open(base + "/mnt/.vexfs/status") as f:
+                s = json.load(f)
+            out = [s["watch"], bool(s["watch_why"]), s["transport"] in ("plain", "uring"), s["pid"]]
+            with open(base + "/mnt/new", "w") as f:
+                f.write("mine")
+            os.mkdir(base + "/mnt/d")
+            os.rename(base + "/mnt/new", base + "/mnt/d/moved")
+            os.link(base + "/mnt/d/moved", base + "/mnt/link")
+            fd = os.open(base + "/mnt/link", os.O_RDONLY)
+            os.unlink(base + "/mnt/link")
+            os.unlink(base + "/mnt/d/moved")
+            out += [os.read(fd, 10), os.fstat(fd).st_nlink, sorted(os.listdir(base + "/mnt")), outcome(os.chown, base + "/mnt/his", 0, 0)]
+            os.symlink("his", base + "/mnt/sym")
+            out += [os.path.realpath(base + "/mnt/sym").endswith("/his"), os.stat(base + "/mnt/his").st_uid]
+            return out
+        got = as_user(NOBODY, NOBODY, [], look)
+        pid = got[3] if isinstance(got, list) else 0
+        mnt.eq(got[:3] + got[4:] if isinstance(got, list) else got,
+               ["none", True, True, b"mine", 0, ["d", "his"], "EPERM", True, NOBODY], "works; status says what is missing and why")
+        mnt.eq(outcome(os.listdir, base + "/mnt"), "EACCES", "without allow_other even root stays out")
+        deep = base + "/dir/" + "/".join(["deep"] * 60)
+        os.makedirs(deep)
+        subprocess.run(["chown", "-R", str(NOBODY), base + "/dir/deep"], check=True)
+
+        def many():
+            for i in range(3000):
+                put(base + f"/mnt/d/n{i}", b"%d" % i)
+            ok = all(open(base + f"/mnt/d/n{i}", "rb").read() == b"%d" % i for i in range(0, 3000, 7))
+            with open(base + "/mnt/" + "/".join(["deep"] * 60) + "/f", "w") as f:
+                f.write("x")
+            return ok, len(os.listdir(base + "/mnt/d"))
+        mnt.eq(as_user(NOBODY, NOBODY, [], many), (True, 3000), "3,000 files and 60 levels, reopened by name")
+        fds = len(os.listdir(f"/proc/{pid}/fd")) if pid else 0
+        mnt.ok(0 < fds < 1500, f"with {fds} fds")
+        p = subprocess.run([*run, mnt.VEXFS, "umount", base + "/mnt"], capture_output=True, text=True)
+        mnt.eq(p.returncode, 0, "unmounted by its owner")
+    finally:
+        os.chmod("/dev/fuse", mode)
+        if mnt.mounted(base + "/mnt"):
+            subprocess.run(["umount", "-l", base + "/mnt"])
+        subprocess.run(["rm", "-rf", base])
+
+
+def helper():
+    if not ROOT:
+        return mnt.skip("mount(8)'s helper", "needs root")
+    base = tempfile.mkdtemp(prefix="m-")
+    os.mkdir(base + "/dir"), os.mkdir(base + "/mnt")
+    env = {"VEXFS": mnt.VEXFS}
+    try:
+        code, _, err = mnt.run(HELPER, base + "/dir", base + "/mnt", "-s", "-o", "rw,noauto,nofail,x-systemd.automount,allow_other,components=none", env=env)
+        mnt.eq((code, err), (0, ""), "mount.fuse.vexfs with fstab's options")
+        mnt.ok(mnt.mounted(base + "/mnt"), "mounts")
+        put(base + "/mnt/f")
+        code, _, err = mnt.run(HELPER, base + "/dir", base + "/mnt", "-o", "remount,ro", env=env)
+        mnt.eq(code, 0, "remount goes to the kernel")
+        mnt.eq(outcome(put, base + "/mnt/g"), "EROFS", "read-only now")
+        mnt.eq(mnt.run("umount", base + "/mnt")[0], 0, "plain umount takes it down")
+        code, _, err = mnt.run(HELPER, base + "/dir", base + "/mnt", "-o", "nonsense", env=env)
+        mnt.ok(code and "nonsense" in err and not mnt.mounted(base + "/mnt"), "an unknown option is named", detail=err)
+    finally:
+        if mnt.mounted(base + "/mnt"):
+            subprocess.run(["umount", "-l", base + "/mnt"])
+        subprocess.run(["rm", "-rf", base])
+
+
+for part in (signals, killed, clients, absurd, backing, unprivileged, helper):
+    part()
+mnt.done()
