@@ -143,9 +143,12 @@ if has_pdf:
     ends("pdf", b"%PDF-1.4\n", DAMAGED, "a PDF of nothing")
     loop = pdf("x").replace(b"/Kids [3 0 R] /Count 1", b"/Kids [2 0 R] /Count 9")
     ends("pdf", loop, (OK, DAMAGED, "signal"), "pages that hold themselves")
-    bomb = zlib.compress(b"(A) Tj " * (8 << 20), 9)
-    p = pdf("x").replace(b"<< /Length 27 >>\nstream", b"X")
-    body = b"%PDF-1.4\n1 0 obj\n<< /Type /Catalog /Pages 2 0 R >>\nendobj\n2 0 obj\n<< /Type /Pages /Kids [3 0 R] /Count 1 >>\nendobj\n3 0 obj\n<< /Type /Page /Parent 2 0 R /MediaBox [0 0 9 9] /Contents 4 0 R /Resources << /Font << /F1 5 0 R >> >> >>\nendobj\n4 0 obj\n<< /Length %d /Filter /FlateDecode >>\nstream\nBT /F1 1 Tf " % len(bomb) + bomb + b"\nendstream\nendobj\n5 0 obj\n<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>\nendobj\ntrailer << /Root 1 0 R >>\n"
+    bomb = zlib.compress(b"BT /F1 1 Tf " + b"(A) Tj " * (8 << 20), 9)
+    objs = [b"<< /Type /Catalog /Pages 2 0 R >>", b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+            b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 9 9] /Contents 4 0 R /Resources << /Font << /F1 5 0 R >> >> >>",
+            b"<< /Length " + str(len(bomb)).encode() + b" /Filter /FlateDecode >>\nstream\n" + bomb + b"\nendstream",
+            b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"]
+    body = b"%PDF-1.4\n" + b"".join(str(i + 1).encode() + b" 0 obj\n" + o + b"\nendobj\n" for i, o in enumerate(objs)) + b"trailer << /Root 1 0 R >>\n"
     ends("pdf", body, (OK, DAMAGED, TOO_LARGE, 6, "signal"), "a page of 60 MB, packed", 3)
 
 good = {"html": b"<title>t</title><h1>x</h1><p>" + b"words and <b>more</b> " * 50, "zip": docx("<w:p><w:r><w:t>words</w:t></w:r></w:p>" * 20)}
