@@ -5,7 +5,7 @@ PREFIX ?= /usr/local
 CC ?= cc
 export PYTHONDONTWRITEBYTECODE = 1
 
-.PHONY: all build demo check bench bench-recall install stack format clean help
+.PHONY: all build demo check bench bench-recall torture install stack format clean help
 
 all: build
 
@@ -15,6 +15,7 @@ help:
 	@echo 'make check         every check and test (about ten minutes on two cores)'
 	@echo 'make bench-recall  import 60,000 images as vectors; recall@10 against exact search, through the mount'
 	@echo 'make bench         all benchmarks'
+	@echo 'make torture       the store under power cuts, kills, errors and rot, at length (hours); ARGS=… as tests/fault/torture.py'
 	@echo 'make stack         worst-case stack from the call graph'
 	@echo 'make install       to $$DESTDIR$$PREFIX (default /usr/local)'
 	@echo 'make format        clang-format over all sources'
@@ -37,6 +38,10 @@ bench: bench-recall
 bench-recall: build
 	@tools/deps.sh bench
 	@python3 bench/recall.py $(BUILD)/vexfs
+
+torture:
+	@tools/deps.sh check
+	@BUILD=$(BUILD) python3 tests/fault/run.py $(ARGS)
 
 stack:
 	@tools/deps.sh build
