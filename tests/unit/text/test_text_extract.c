@@ -108,7 +108,6 @@ int main(void)
 	T_EQ(run("kill -XCPU $$", TEXT_FORMAT_pdf, ""), -VX_ERR_deadline, "the CPU limit");
 	cfg.time_ms = 150;
 	T_EQ(run("echo a; exec sleep 60", TEXT_FORMAT_pdf, ""), -VX_ERR_deadline, "the time limit");
-	        "text without end, by time");
 	        cfg.time_ms = 0;
 	        cfg.out_max = 100000;
 	        T_EQ(run("exec yes", TEXT_FORMAT_pdf, ""), -E2BIG, "text without end, by size");
