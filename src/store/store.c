@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 #include "base/guard.h"
 #include "base/log.h"
@@ -215,6 +216,21 @@ static int open_dir(struct store *st, const struct store_cfg *cfg, struct vx_err
 	return 0;
 }
 
+/* network file systems: another host's cache knows nothing of our shared memory, and fdatasync promises less than it says */
+static int refuse_network(struct store *st, struct vx_errinfo *e)
+{
+	static const uint32_t kinds[] = {
+	        0x6969 /* nfs */, 0x517b /* smb */, 0xff534d42 /* cifs */, 0xfe534d42 /* smb2 */};
+	struct statfs fs;
+	if (fstatfs(st->dirfd, &fs) < 0)
+		return fail(e, -errno, "cannot tell the file system of the store's directory", "");
+	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+		if ((uint32_t)fs.f_type == kinds[i])
+			return fail(e, -EOPNOTSUPP,
+			        "the store's directory is on a network file system; name a local one with --store", "");
+	return 0;
+}
+
 static int lock(struct store *st, struct vx_errinfo *e)
 {
 	char pid[24] = {0};
@@ -365,7 +381,11 @@ static int start(struct store *st, struct vx_errinfo *e)
 
 static int open_all(struct store *st, const struct store_cfg *cfg, struct vx_errinfo *e)
 {
+	if (__BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__) /* slots are mapped as they lie on the disk */
+		return fail(e, -EOPNOTSUPP,
+		        "vectors lie on the disk in little-endian order, which this machine cannot map", "");
 	VX_TRY(open_dir(st, cfg, e));
+	VX_TRY(refuse_network(st, e));
 	VX_TRY(lock(st, e));
 	int rc = gitignore(st);
 	if (rc < 0)

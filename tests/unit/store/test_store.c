@@ -427,6 +427,65 @@ static void test_read_only(void)
 	box_close(&b);
 }
 
+/* what a FUSE thread may call, on a stack of its size */
+static struct store *any_st;
+static struct top any_op;
+static struct waiter any_w;
+static void any_calls(void *u)
+{
+	struct store_stats ss;
+	_Atomic int *go = u;
+	if (!*go)
+		return;
+	for (int i = 0; i < 3; i++) {
+		(void)store_generation(any_st);
+		(void)store_health(any_st);
+		(void)store_rows(any_st, 1);
+		(void)store_coll_dirfd(any_st, 1);
+		(void)store_queue_len(any_st);
+		(void)store_row_ok(any_st, 1, 0);
+		(void)store_compactable(any_st, 1);
+		store_stats(any_st, &ss);
+		store_reclaim(any_st);
+	}
+	send(any_st, &any_w, &any_op);
+}
+static void test_stack(void)
+{
+	struct box b;
+	struct top t;
+	struct thread th = {0};
+	_Atomic int go = 0;
+	box_open(&b);
+	any_st = open_ok(&b);
+	op_bind(&t, 1, DIM);
+	run1(any_st, &t);
+	op_put(&t, 1, 2, 2, UINT32_MAX);
+	run1(any_st, &t);
+	T_EQ(thread_start(&th, "none", 65536, any_calls, &go), 0, "a thread that does nothing");
+	uint32_t base = thread_stack_high(&th);
+	thread_join(&th);
+	memset(&th, 0, sizeof th);
+	go = 1;
+	waiter_init(&any_w);
+	op_put(&any_op, 1, 3, 3, UINT32_MAX);
+	any_op.op.want_durable = true;
+	_Atomic int *p = &go;
+	T_EQ(thread_start(&th, "any", 65536, any_calls, p), 0, "a thread that calls what any thread may");
+	wait_all(&any_w);
+	uint32_t high = thread_stack_high(&th);
+	thread_join(&th);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+	T_OK(high < base + 3072, "stack of a thread that makes storage calls: %u bytes, of one that makes none: %u",
+	        high, base);
+#else
+	(void)high;
+	(void)base;
+#endif
+	store_close(any_st);
+	box_close(&b);
+}
+
 /* import of n points in one stream; prints the time: not a check */
 static int bulk(uint32_t n)
 {
@@ -481,6 +540,7 @@ int main(int argc, char **argv)
 	test_objects();
 	test_formats();
 	test_read_only();
+	test_stack();
 	if (argc > 1)
 		T_EQ(bulk((uint32_t)atoi(argv[1])), 0, "bulk import");
 	return tap_done();
