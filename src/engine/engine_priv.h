@@ -52,6 +52,7 @@ struct eng_vec { /* a file's vector in one collection */
 	uint32_t cid, row; /* ENG_ROW_NONE: its first put is on its way */
 	struct stamp stamp;
 	bool busy; /* a put or delete is between submit and visible */
+	bool inherited; /* busy, and its put is still to be submitted (replace.c) */
 	bool bind_wait; /* binds to the content at the last writable release */
 	bool changed; /* content written through the mount since: stale until the hash says else */
 };
@@ -281,7 +282,7 @@ struct engine {
 	uint32_t missed_n;
 	_Atomic int walk_due, walk_running;
 	_Atomic uint32_t walk_no; /* number of the running or last walk */
-	_Atomic uint64_t walks_begun, walks_done; /* full ones */
+	_Atomic uint64_t walks_begun, walks_done; /* numbers of the last that began, and of the last that came to its end */
 	_Atomic uint64_t events_lost;
 	_Atomic uint64_t damaged; /* catalog rows that could not be read */
 	bool rebind; /* the root's key differs from the catalog's: objects are found again by path */
@@ -382,6 +383,7 @@ void update_run(struct engine *e, struct eng_job *j); /* on the update thread */
 int eng_resolve(struct engine *e, const struct obj_key *key, int fd, const char *path, char *buf, size_t cap,
         uint64_t *ret_oid, struct note_stat *ret_st);
 enum { STAGE_REPLACE = 1 }; /* priv.stage of the engine's own work for the update thread */
+void replace_submit(struct engine *e, uint64_t oid); /* what the object has inherited goes to the store now */
 void replace_run(struct engine *e, struct eng_job *t);
 int put_visible(struct eng_op *o, int rc);
 int eng_read_payload(struct engine *e, struct eng_job *j, uint32_t cid, bool is_free, uint64_t owner, const char **ret,

@@ -8,6 +8,33 @@
 
 #include "engine/engine_priv.h"
 
+/* vectors change hands, but for those that are between submit and visible. Return whether there are such. [objects, write] */
+static bool hand_over(struct engine *e, struct eng_obj *over, struct eng_obj *moved)
+{
+	bool busy = false;
+	for (struct eng_vec *v = over->vecs, *next; v; v = next) {
+		next = v->next;
+		if (v->busy && !v->inherited) {
+			busy = true;
+			continue;
+		}
+		bool own = obj_vec(moved, v->cid) != NULL; /* set on it since: its own comes first */
+		struct eng_coll *c = own || v->row == ENG_ROW_NONE ? NULL : coll_by_cid(e, v->cid);
+		struct eng_vec *n = c ? obj_vec_add(&e->t, moved, v->cid) : NULL;
+		if (n) {
+			n->row = v->row;
+			n->stamp = v->stamp;
+			n->stamp.size = ENG_STALE_SIZE;
+			n->busy = n->inherited = true;
+			pthread_mutex_lock(&c->lock);
+			c->own[n->row] = moved->oid;
+			pthread_mutex_unlock(&c->lock);
+			obj_vec_del(&e->t, over, v);
+		}
+		coll_put(c);
+	}
+	return busy;
+}
 void update_replace_queue(struct engine *e, struct eng_obj *over, struct eng_obj *moved)
 {
 	struct eng_job *t = mem_zalloc(MEM_engine, sizeof(*t));
@@ -27,22 +54,7 @@ void update_replace_queue(struct engine *e, struct eng_obj *over, struct eng_obj
 		obj_drop(e, over);
 		return;
 	}
-	for (struct eng_vec *v = over->vecs, *next; v; v = next) {
-		next = v->next;
-		struct eng_coll *c = v->busy || v->row == ENG_ROW_NONE ? NULL : coll_by_cid(e, v->cid);
-		struct eng_vec *n = c ? obj_vec_add(&e->t, moved, v->cid) : NULL;
-		if (n) {
-			n->row = v->row;
-			n->stamp = v->stamp;
-			n->stamp.size = ENG_STALE_SIZE;
-			n->busy = true;
-			pthread_mutex_lock(&c->lock);
-			c->own[n->row] = moved->oid;
-			pthread_mutex_unlock(&c->lock);
-			obj_vec_del(&e->t, over, v);
-		}
-		coll_put(c);
-	}
+	(void)hand_over(e, over, moved); /* what is on its way follows in replace_run */
 	moved->has_payload = over->has_payload;
 	over->seen = UINT32_MAX; /* nameless on purpose: not the walk's */
 }
@@ -54,12 +66,11 @@ static bool next_vec(struct engine *e, uint64_t oid)
 	pthread_rwlock_wrlock(&e->objects);
 	struct eng_obj *m = obj_by_oid(&e->t, oid);
 	struct eng_vec *v = m ? m->vecs : NULL;
-	while (v && !(v->busy && v->stamp.size == ENG_STALE_SIZE && !v->changed && v->row != ENG_ROW_NONE))
+	while (v && !v->inherited)
 		v = v->next;
 	struct eng_coll *c = v ? coll_by_cid(e, v->cid) : NULL;
 	if (v && (!c || !o || !obj_persist(e, m))) {
-		v->changed = true; /* not again */
-		v->busy = false;
+		v->busy = v->inherited = false;
 		sent = true;
 	} else if (v) {
 		pthread_mutex_lock(&c->lock);
@@ -69,7 +80,7 @@ static bool next_vec(struct engine *e, uint64_t oid)
 		o->op.vec = c->rows ? rows_vec(c->rows, v->row) : NULL;
 		o->op.vec_bytes = c->rows ? rows_vec_bytes(c->rows->dim, c->rows->dtype) : 0;
 		o->op.stamp = v->stamp;
-		v->changed = true;
+		v->inherited = false;
 		o->applied = put_visible;
 		o->c = c;
 		c->inflight++;
@@ -84,6 +95,11 @@ static bool next_vec(struct engine *e, uint64_t oid)
 	if (o)
 		op_put(o);
 	return sent;
+}
+void replace_submit(struct engine *e, uint64_t oid)
+{
+	while (next_vec(e, oid))
+		;
 }
 static void copy_payload(struct engine *e, uint64_t from, uint64_t to)
 {
@@ -105,8 +121,16 @@ static void copy_payload(struct engine *e, uint64_t from, uint64_t to)
 void replace_run(struct engine *e, struct eng_job *t)
 {
 	uint64_t over = t->priv.n[5], moved = t->priv.n[6];
-	while (next_vec(e, moved))
-		;
+	for (bool busy = true; busy;) {
+		uint64_t seen = bell_rings(&e->update_bell);
+		pthread_rwlock_wrlock(&e->objects);
+		struct eng_obj *from = obj_by_oid(&e->t, over), *to = obj_by_oid(&e->t, moved);
+		busy = from && to && hand_over(e, from, to);
+		pthread_rwlock_unlock(&e->objects);
+		if (busy)
+			bell_wait(&e->update_bell, seen, WQ_FOREVER);
+	}
+	replace_submit(e, moved);
 	pthread_rwlock_rdlock(&e->objects);
 	const struct eng_obj *o = obj_by_oid(&e->t, over), *m = obj_by_oid(&e->t, moved);
 	bool pay = o && m && o->has_payload;

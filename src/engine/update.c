@@ -293,10 +293,13 @@ static int put_point(struct engine *e, struct eng_job *j, struct put *p)
 			op_put(pay);
 		if (rc < 0)
 			return rc;
-		if (rc == PUT_WAIT)
+		if (rc == PUT_WAIT) {
+			if (!p->is_free) /* its own put waits behind us in the queue */
+				replace_submit(e, p->owner);
 			bell_wait(&e->update_bell, seen, WQ_FOREVER);
-		else
+		} else {
 			VX_TRY(rebind(e, p->c));
+		}
 	}
 }
 
@@ -463,6 +466,8 @@ static int del_one(struct engine *e, struct eng_job *j, struct eng_coll *c, bool
 		op_put(o);
 		if (rc < 0)
 			return rc;
+		if (!is_free)
+			replace_submit(e, owner);
 		bell_wait(&e->update_bell, seen, WQ_FOREVER);
 	}
 }
@@ -696,6 +701,7 @@ void update_run(struct engine *e, struct eng_job *j)
 	case EV_verify:
 	case EV_retry:
 	case EV_locate:
+	case EV_index:
 		rc = -VX_ERR_unknown_verb;
 		break;
 	}

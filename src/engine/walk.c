@@ -273,7 +273,7 @@ void walk_run(struct engine *e)
 	if (w.no >= UINT32_MAX - 1)
 		w.no = 1;
 	atomic_store(&e->walk_no, w.no);
-	atomic_fetch_add(&e->walks_begun, 1);
+	uint64_t no = atomic_fetch_add(&e->walks_begun, 1) + 1;
 	e->walk_q.n = 0;
 	int rc = oid_ring_push(&e->walk_q, STORE_OID_ROOT);
 	pthread_rwlock_unlock(&e->objects);
@@ -304,7 +304,7 @@ void walk_run(struct engine *e)
 		drop_nameless(&w);
 	if (rc >= 0 && !eng_stopping(e)) {
 		e->rebind = false;
-		atomic_fetch_add(&e->walks_done, 1);
+		atomic_store(&e->walks_done, no); /* who asked before it began is answered, whatever came to nothing before */
 		perf_add(PERFC_walks, 1);
 	}
 	mem_free(MEM_engine, w.path);
