@@ -18,4 +18,4 @@
  * Return: 0; -ENOSPC: the table is full (the map works, unwatched); -errno of sigaction. */
 int guard_add(const void *p, size_t n, _Atomic uint32_t *bad, uint32_t bits, bool writable);
 void guard_del(const void *p); /* before munmap; unknown maps are ignored */
-uint64_t guard_hits(void);     /* pages replaced so far */
+uint64_t guard_hits(void); /* pages replaced so far */

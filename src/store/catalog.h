@@ -9,7 +9,7 @@
 #include "store/store.h"
 
 #define CATALOG_APP_ID 0x56584653 /* "VXFS" in the SQLite header, offset 68 */
-#define CATALOG_FORMAT 1          /* user_version, offset 60 */
+#define CATALOG_FORMAT 1 /* user_version, offset 60 */
 
 enum cat_sql {
 	CSQ_begin,
@@ -127,7 +127,8 @@ int cat_vec_count(struct catalog *c, uint32_t cid, uint64_t *ret_live, uint64_t 
 int cat_vec_next_row(struct catalog *c, uint32_t cid, uint32_t *ret); /* highest row + 1, 0 when none */
 
 int cat_pay_get(struct catalog *c, uint32_t cid, uint64_t id, sqlite3_stmt **ret, const void **data, uint32_t *n);
-int cat_pay_put(struct catalog *c, uint32_t cid, uint64_t id, const void *data, uint32_t n); /* cid 0: a file's; n 0: gone */
+int cat_pay_put(
+        struct catalog *c, uint32_t cid, uint64_t id, const void *data, uint32_t n); /* cid 0: a file's; n 0: gone */
 
 int cat_chunk_put(struct catalog *c, uint64_t oid, uint64_t ver, const struct store_chunk *k);
 /* cat_chunk_del - chunks of a file but those of version @keep (0: none kept) leave, full text included; counts them */

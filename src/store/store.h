@@ -20,9 +20,9 @@
 #include "base/wq.h"
 #include "simd/rows.h"
 
-#define STORE_OID_ROOT 1u /* the mount's root directory */
+#define STORE_OID_ROOT    1u /* the mount's root directory */
 #define STORE_CID_DEFAULT 1u
-#define STORE_CID_TEXT 2u
+#define STORE_CID_TEXT    2u
 
 struct stamp { /* what a file was when its vector or text was made */
 	uint64_t size;
@@ -43,26 +43,26 @@ struct store_coll {
 };
 
 enum store_op_kind {
-	SOP_barrier,     /* nothing but its callbacks */
+	SOP_barrier, /* nothing but its callbacks */
 	SOP_coll_create, /* coll */
-	SOP_coll_dim,    /* cid, coll.dim: bind (or 0: unbind) */
-	SOP_coll_drop,   /* cid: rows, slot files, graphs go */
-	SOP_obj_put,     /* oid, key, obj_kind */
-	SOP_obj_del,     /* oid: links, text, payload go; its vectors become dead */
-	SOP_link_put,    /* oid, parent, name */
-	SOP_link_del,    /* oid, parent, name */
-	SOP_vec_put,     /* cid, oid or free_id, vec, vec_bytes, stamp; old_row (or UINT32_MAX) becomes dead; ret_row */
-	SOP_vec_del,     /* cid, old_row becomes dead */
-	SOP_vec_move,    /* cid, old_row: its vector is copied to a free row below it (ret_row), same owner and stamp, old_row becomes dead.
+	SOP_coll_dim, /* cid, coll.dim: bind (or 0: unbind) */
+	SOP_coll_drop, /* cid: rows, slot files, graphs go */
+	SOP_obj_put, /* oid, key, obj_kind */
+	SOP_obj_del, /* oid: links, text, payload go; its vectors become dead */
+	SOP_link_put, /* oid, parent, name */
+	SOP_link_del, /* oid, parent, name */
+	SOP_vec_put, /* cid, oid or free_id, vec, vec_bytes, stamp; old_row (or UINT32_MAX) becomes dead; ret_row */
+	SOP_vec_del, /* cid, old_row becomes dead */
+	SOP_vec_move, /* cid, old_row: its vector is copied to a free row below it (ret_row), same owner and stamp, old_row becomes dead.
 			  * -VX_ERR_bad_value: no free row below, or old_row is not live. For compaction: see store_compactable */
-	SOP_vec_stamp,   /* cid, old_row, stamp */
-	SOP_row_free,    /* cid, old_row: dead row is in no graph and no reader: may be reused */
+	SOP_vec_stamp, /* cid, old_row, stamp */
+	SOP_row_free, /* cid, old_row: dead row is in no graph and no reader: may be reused */
 	SOP_payload_put, /* oid, or cid + free_id; data, data_n = JSON; data_n 0 removes */
 	SOP_text_chunks, /* oid, text_ver, chunk[chunk_n] */
-	SOP_text_done,   /* oid, text_ver, stamp, text_state, error: older versions' chunks go; this one is searched */
-	SOP_text_stamp,  /* oid, stamp */
-	SOP_graph_put,   /* cid, graph_gen, name: a published graph; older ones but one are dropped */
-	SOP_meta_put,    /* name, data */
+	SOP_text_done, /* oid, text_ver, stamp, text_state, error: older versions' chunks go; this one is searched */
+	SOP_text_stamp, /* oid, stamp */
+	SOP_graph_put, /* cid, graph_gen, name: a published graph; older ones but one are dropped */
+	SOP_meta_put, /* name, data */
 };
 struct store_chunk {
 	uint32_t ord;
@@ -95,7 +95,7 @@ struct store_op {
 	uint32_t ret_row;
 	uint32_t ret_cid;
 	uint64_t ret_generation; /* set before durable() */
-	int ret_rc;              /* what visible() was told */
+	int ret_rc; /* what visible() was told */
 	/* both on the store thread, in order, each exactly once; may be NULL. After durable() the store never touches the op. */
 	void (*visible)(struct store_op *op, int rc);
 	void (*durable)(struct store_op *op, int rc);
@@ -104,11 +104,11 @@ struct store_op {
 
 struct store_cfg {
 	struct os *os;
-	int root_fd;           /* DIR; borrowed for the store's life */
+	int root_fd; /* DIR; borrowed for the store's life */
 	const char *store_dir; /* NULL: ".vexfs" inside DIR; else a path */
 	bool read_only;
-	uint32_t commit_ms;    /* age at which a group commits by itself; 0: 1000 */
-	uint32_t commit_ops;   /* size at which it does; 0: 4096 */
+	uint32_t commit_ms; /* age at which a group commits by itself; 0: 1000 */
+	uint32_t commit_ops; /* size at which it does; 0: 4096 */
 };
 struct store;
 
@@ -123,24 +123,25 @@ void store_close(struct store *st);
  * own CRC fails are skipped, counted and reported by damaged(). */
 struct store_load_cb {
 	int (*coll)(void *u, const struct store_coll *c);
-	int (*obj)(void *u, uint64_t oid, const struct obj_key *key, uint8_t kind, uint8_t text_state, int32_t text_error,
-		const struct stamp *text_stamp, bool has_payload);
+	int (*obj)(void *u, uint64_t oid, const struct obj_key *key, uint8_t kind, uint8_t text_state,
+	        int32_t text_error, const struct stamp *text_stamp, bool has_payload);
 	int (*link)(void *u, uint64_t oid, uint64_t parent, const char *name);
-	int (*vec)(void *u, uint32_t cid, uint32_t row, uint64_t generation, bool dead, bool is_free_point, uint64_t oid_or_id,
-		const struct stamp *stamp);
+	int (*vec)(void *u, uint32_t cid, uint32_t row, uint64_t generation, bool dead, bool is_free_point,
+	        uint64_t oid_or_id, const struct stamp *stamp);
 	int (*graph)(void *u, uint32_t cid, uint64_t graph_gen, const char *name); /* newest first */
 	void (*damaged)(void *u, const char *table, uint64_t rowid);
 };
 int store_load(struct store *st, const struct store_load_cb *cb, void *u);
 
-void store_submit(struct store *st, struct store_op *op);           /* [any] never blocks, never fails: failure comes by callback */
-uint64_t store_generation(const struct store *st);                  /* [any] newest commit */
-int store_health(const struct store *st);                           /* [any] 0, -VX_ERR_store_poisoned, -VX_ERR_store_full, … */
+void store_submit(
+        struct store *st, struct store_op *op); /* [any] never blocks, never fails: failure comes by callback */
+uint64_t store_generation(const struct store *st); /* [any] newest commit */
+int store_health(const struct store *st); /* [any] 0, -VX_ERR_store_poisoned, -VX_ERR_store_full, … */
 const struct vec_rows *store_rows(const struct store *st, uint32_t cid); /* [any] NULL: none */
 /* ^ stable until the collection is dropped, or unbound or bound by SOP_coll_dim: fetch it again after that op's visible() (bind)
  * or durable() (unbind).  The old view stays readable (as empty or as it was) until the second store_reclaim after that. */
-int store_coll_dirfd(const struct store *st, uint32_t cid);         /* cN/, for index_publish/index_open; borrowed */
-uint64_t store_queue_len(const struct store *st);                   /* [any] ops submitted and not yet durable */
+int store_coll_dirfd(const struct store *st, uint32_t cid); /* cN/, for index_publish/index_open; borrowed */
+uint64_t store_queue_len(const struct store *st); /* [any] ops submitted and not yet durable */
 /* store_reclaim - tell that whatever was fetched from store_rows, rows_slot or store_coll_dirfd before the PREVIOUS call of this
  * function is in nobody's hands any more: what was retired before that call (outgrown maps, dropped collections) is freed by the
  * store thread.  Never calling it is safe: all goes at store_close. [any] */
@@ -156,11 +157,11 @@ int store_meta_get(struct store *st, const char *name, void *buf, uint32_t cap, 
 bool store_row_ok(const struct store *st, uint32_t cid, uint32_t row);
 
 enum store_read_kind {
-	SRD_fts,     /* text, limit -> hits by rank */
+	SRD_fts, /* text, limit -> hits by rank */
 	SRD_payload, /* oid, or cid + free_id -> data (JSON), data_n */
-	SRD_chunk,   /* oid, ord -> hits[0] with its text as snippet */
+	SRD_chunk, /* oid, ord -> hits[0] with its text as snippet */
 	SRD_free_ids, /* cid: is there a row of free_id -> ret_row (UINT32_MAX: none) */
-	SRD_filter    /* filter; cid and limit (rows looked at) -> bits, id_n set; cid 0: of files with text -> ids[id_n], ascending */
+	SRD_filter /* filter; cid and limit (rows looked at) -> bits, id_n set; cid 0: of files with text -> ids[id_n], ascending */
 };
 struct store_fts_hit {
 	uint64_t oid;
@@ -173,8 +174,8 @@ struct store_fts_hit {
 struct store_read {
 	struct wq_item item;
 	enum store_read_kind kind;
-	struct arena *arena;     /* results live here */
-	const char *text;        /* user's words, any bytes; borrowed until done */
+	struct arena *arena; /* results live here */
+	const char *text; /* user's words, any bytes; borrowed until done */
 	uint32_t text_n, limit, offset;
 	bool want_snippet;
 	uint64_t oid, free_id;
@@ -198,7 +199,8 @@ int store_read(struct store *st, struct store_read *rd); /* [any] 0 queued; -VX_
 
 struct store_stats {
 	/* disk_bytes: slot files as mapped, holes included; punched_bytes: given back to the file system so far */
-	uint64_t generation, commits, flushes, ops, bytes_slots, disk_bytes, punched_bytes, objects, vectors, dead_rows, chunks;
+	uint64_t generation, commits, flushes, ops, bytes_slots, disk_bytes, punched_bytes, objects, vectors, dead_rows,
+	        chunks;
 };
 void store_stats(struct store *st, struct store_stats *ret); /* [any] counters only */
 
@@ -208,4 +210,4 @@ struct store_verify_report {
 	uint64_t objects, links, vectors, slots_checked, chunks, findings, repaired, lost;
 };
 int store_verify(const struct store_cfg *cfg, bool repair, void (*say)(void *u, const char *line), void *u,
-	struct store_verify_report *ret);
+        struct store_verify_report *ret);

@@ -12,9 +12,10 @@
 #define STORE_THREAD_STACK (256u << 10)
 #define STORE_READERS      2u
 #define STORE_READ_QUEUE   1024u
-#define STORE_SEG_FDS_MAX  64u   /* write handles on slot files kept open between groups */
+#define STORE_SEG_FDS_MAX  64u /* write handles on slot files kept open between groups */
 #define STORE_SHM_REGIONS  64u
-#define STORE_SHM_BYTES    32768 /* WALINDEX_PGSZ: SQLite asks its VFS for regions of this size (sqlite.org/walformat.html) */
+#define STORE_SHM_BYTES                                                                                                \
+	32768 /* WALINDEX_PGSZ: SQLite asks its VFS for regions of this size (sqlite.org/walformat.html) */
 #define STORE_WAL_PAGES    1000u /* checkpoint beyond this when idle */
 #define STORE_WAL_PAGES_HI 8000u /* and beyond this in any case */
 
@@ -25,9 +26,9 @@
 #define SLOTS_ALIGN   64u
 
 struct seg {
-	int fd;           /* for writing; -1: not open */
-	uint32_t rows;    /* the file has room for so many */
-	const void *map;  /* NULL: not there */
+	int fd; /* for writing; -1: not open */
+	uint32_t rows; /* the file has room for so many */
+	const void *map; /* NULL: not there */
 	size_t map_bytes;
 	bool dirty;
 };
@@ -36,18 +37,18 @@ struct coll {
 	_Atomic(struct vec_rows *) rows;
 	_Atomic int dirfd;
 	struct seg seg[ROWS_SEGS];
-	bool dir_dirty;                  /* a file was made in cN/ since the last commit */
-	bool was_bound;                  /* rows have been published under this struct vec_rows */
-	bool born, dying, unbinding;     /* in the open group: made, to be dropped, to be unbound */
+	bool dir_dirty; /* a file was made in cN/ since the last commit */
+	bool was_bound; /* rows have been published under this struct vec_rows */
+	bool born, dying, unbinding; /* in the open group: made, to be dropped, to be unbound */
 	bool newly_bound;
 	uint32_t next_row;
-	uint64_t *free_w;                /* bit: the row's slot may be written again */
+	uint64_t *free_w; /* bit: the row's slot may be written again */
 	uint32_t free_words, free_n, free_hint;
 	_Atomic uint32_t rows_seen, free_seen; /* next_row and free_n, for [any] */
-	uint32_t punch_at;               /* compaction: rows below are looked at */
-	uint64_t tab_generation;         /* of the rows.tab that is there; UINT64_MAX: none that counts */
-	bool punch_due, punch_never;     /* rows were freed since it began; the file system has no holes */
-	uint8_t *buf;                    /* one slot, being put together */
+	uint32_t punch_at; /* compaction: rows below are looked at */
+	uint64_t tab_generation; /* of the rows.tab that is there; UINT64_MAX: none that counts */
+	bool punch_due, punch_never; /* rows were freed since it began; the file system has no holes */
+	uint8_t *buf; /* one slot, being put together */
 };
 
 uint32_t slots_vec_room(uint32_t dim, uint8_t dtype); /* bytes of the vector, rounded so that the vid is aligned */
@@ -57,8 +58,8 @@ void slots_header(uint8_t *ret, const struct store_coll *c, uint32_t seg);
 int slots_header_check(const uint8_t *h, const struct store_coll *c, uint32_t seg);
 /* slot_check - the CRC of one slot; false also for a never-written one. @ret_vid may be NULL */
 bool slot_check(const uint8_t *slot, uint32_t dim, uint8_t dtype, uint64_t *ret_vid);
-void slots_name(char *ret /* >= 16 */, uint32_t seg);          /* "v0.vec" */
-void coll_dir_name(char *ret /* >= 16 */, uint32_t cid);       /* "c1" */
+void slots_name(char *ret /* >= 16 */, uint32_t seg); /* "v0.vec" */
+void coll_dir_name(char *ret /* >= 16 */, uint32_t cid); /* "c1" */
 
 struct store;
 /* slots_bind - a fresh struct vec_rows for the collection's dimension (0: unbound); the old one is retired */
@@ -69,7 +70,7 @@ int slots_open(struct store *st, struct coll *c, uint32_t n);
 int slots_put(struct store *st, struct coll *c, uint32_t row, const void *vec, uint64_t vid);
 int slots_sync(struct store *st, struct coll *c, uint64_t *flushes);
 void slots_retire(struct store *st, struct coll *c); /* maps go once nobody can read them; write handles close now */
-void slots_done(struct store *st, struct coll *c);   /* everything, at once */
+void slots_done(struct store *st, struct coll *c); /* everything, at once */
 /* slots_punch_step - look at up to @rows rows; pages of free slots become holes. 1: more to look at; 0: done; < 0: given up.
  * Only rows whose freeing is committed may be in the bitmap then: it runs between groups. */
 int slots_punch_step(struct store *st, struct coll *c, uint32_t rows);
@@ -147,7 +148,8 @@ struct store {
 
 	_Atomic int health;
 	_Atomic uint64_t queue_len, generation;
-	_Atomic uint64_t n_commits, n_flushes, n_ops, n_bytes_slots, n_punched, n_disk, n_objects, n_vectors, n_dead, n_chunks;
+	_Atomic uint64_t n_commits, n_flushes, n_ops, n_bytes_slots, n_punched, n_disk, n_objects, n_vectors, n_dead,
+	        n_chunks;
 };
 
 /* no_space_left - the disk, the quota or the file size limit: a state that passes */
@@ -159,7 +161,7 @@ static inline bool no_space_left(int rc)
 struct coll *coll_find(const struct store *st, uint32_t cid); /* [any] */
 int coll_add(struct store *st, const struct store_coll *k, struct coll **ret);
 void coll_remove(struct store *st, struct coll *c); /* out of the table; memory is retired */
-void colls_forget(struct store *st);                /* all at once: no thread runs */
+void colls_forget(struct store *st); /* all at once: no thread runs */
 int retire(struct store *st, const void *map, size_t n, struct vec_rows *rows, struct coll *c);
 void retired_free(struct store *st, bool all);
 

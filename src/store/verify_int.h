@@ -6,7 +6,7 @@
 enum vf_fate {
 	VF_STAYS, /* told; a repair does not change it by itself */
 	VF_FIXED, /* derived or found again: a repair leaves nothing missing */
-	VF_LOST   /* gone, whether repaired or not */
+	VF_LOST /* gone, whether repaired or not */
 };
 enum vf_table { VFT_meta, VFT_coll, VFT_obj, VFT_link, VFT_vec, VFT_payload, VFT_chunk, VFT_graph, VFT_text_again };
 struct vf_drop {
