@@ -265,16 +265,20 @@ static inline bool hnsw_less(float d, uint32_t id, const struct hnsw_cand *c)
 }
 static inline uint32_t hnsw_offer(struct hnsw_pool *p, float d, uint32_t id)
 {
-	uint32_t lo = 0, hi = p->n;
-	if (hi == p->cap && !hnsw_less(d, id, &p->c[hi - 1]))
+	uint32_t lo = 0, len = p->n;
+	if (len == p->cap && !hnsw_less(d, id, &p->c[len - 1]))
 		return p->cap;
-	while (lo < hi) {
-		uint32_t mid = (lo + hi) >> 1;
-		if (hnsw_less(d, id, &p->c[mid]))
-			hi = mid;
-		else
-			lo = mid + 1;
+	/* the first place not nearer than d, by halving without branches: each outcome is a coin toss to the predictor */
+	const struct hnsw_cand *c = p->c;
+	while (len > 1) {
+		uint32_t half = len >> 1;
+		lo += half & -(uint32_t)(c[lo + half - 1].d < d);
+		len -= half;
 	}
+	if (len)
+		lo += c[lo].d < d;
+	while (lo < p->n && !hnsw_less(d, id, &c[lo])) /* ties, by number */
+		lo++;
 	uint32_t end = p->n < p->cap ? p->n++ : p->n - 1;
 	__builtin_memmove(&p->c[lo + 1], &p->c[lo], (size_t)(end - lo) * sizeof(p->c[0]));
 	p->c[lo].d = d;

@@ -58,31 +58,45 @@ static inline const hnsw_link *links_of(struct index *ix, const struct hnsw_view
 		return NULL;
 	return l;
 }
+/* rows below it have a mark and a block: a resident graph's links are its own, a mapped one's are held against the file's rows */
+static inline uint32_t id_limit(const struct hnsw_view *v, const struct hnsw_work *w)
+{
+	return w->tags_cap < v->nodes_cap_max ? w->tags_cap : v->nodes_cap_max;
+}
 static inline bool in_view(const struct hnsw_view *v, const struct hnsw_work *w, uint32_t id)
 {
-	return id < w->tags_cap && id < v->nodes_cap_max &&
-	       atomic_load_explicit(&v->seg[rows_seg(id)], memory_order_acquire);
+	return id < id_limit(v, w) && atomic_load_explicit(&v->seg[rows_seg(id)], memory_order_acquire);
 }
-/* neighbours of a node that were not visited yet, marked now; returns how many */
+/* neighbours of a node that were not visited yet, marked now; returns how many.  About half were, at random, so the marks are
+ * tested without a branch. */
 static uint32_t gather(struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, uint32_t id, uint32_t level)
 {
 	const hnsw_link *l = links_of(ix, v, id, level);
-	const uint32_t most = level ? v->M : v->M0;
-	const bool codes = v->codes.bytes != 0;
-	uint32_t n = 0;
+	const uint32_t most = level ? v->M : v->M0, limit = id_limit(v, w);
+	uint16_t *tags = w->tags, tag = w->tag;
+	uint32_t n = 0, *ids = w->ids;
 	if (!l)
 		return 0;
 	for (uint32_t i = 0; i < most; i++) {
 		uint32_t to = atomic_load_explicit(&l[i], memory_order_acquire);
-		if (to == HNSW_EMPTY)
-			break;
-		if (!hnsw_visit(w, to) || !in_view(v, w, to))
+		if (to >= limit) {
+			if (to == HNSW_EMPTY)
+				break;
 			continue;
-		if (codes)
-			prefetch_code(v, to);
-		else
-			prefetch_row(ix->rows, to);
-		w->ids[n++] = to;
+		}
+		ids[n] = to;
+		n += tags[to] != tag;
+		tags[to] = tag;
+	}
+	if (v->codes.bytes) {
+		for (uint32_t i = 0; i < n; i++)
+			prefetch_code(v, ids[i]);
+	} else {
+		for (uint32_t i = 0; i < n; i++)
+			prefetch_row(ix->rows, ids[i]);
+		if (v->codes.kind == CODE_F32 && v->codes.metric == VXM_cosine)
+			for (uint32_t i = 0; i < n; i++)
+				__builtin_prefetch(hnsw_a(v, ids[i]));
 	}
 	return n;
 }
@@ -145,6 +159,7 @@ int hnsw_beam(struct index *ix, const struct hnsw_view *v, struct hnsw_scorer *s
 				const uint8_t *l = (const uint8_t *)hnsw_links0(v, w->ids[i]);
 				__builtin_prefetch(l);
 				__builtin_prefetch(l + 64);
+				__builtin_prefetch(l + 127);
 			}
 		}
 	}
