@@ -287,8 +287,14 @@ static void flush_note(struct fs *f, struct handle *h)
 		pt_seen(h, &st);
 		pthread_mutex_unlock(&h->dlock);
 	}
-	if (wrote && atomic_exchange(&h->counted, false))
-		note_release(f, h, true);
+	if (!wrote)
+		return;
+	if (!atomic_exchange(&h->counted, false)) {
+		if (h->io != IO_pt)
+			return;
+		eng_note_open_write(f->e, &h->ip->key); /* written past us since the flush before */
+	}
+	note_release(f, h, true);
 }
 
 void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
