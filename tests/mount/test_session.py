@@ -63,6 +63,10 @@ def words(m):
     rc, out, _ = vexfs("search", "budget", m.p("sub"))
     eq([os.path.relpath(n, m.mnt) for n in names(out)], ["sub/c.txt"], "a path narrows the search")
     eq(vexfs("search", "zebracorn", m.mnt)[0], 1, "search exits 1 when there is none")
+    for i in range(5):  # a shell's redirection: the file is flushed before it is written, by a copy of the descriptor
+        run("sh", "-c", f"echo redirected{i} > '{m.mnt}/r.txt'", check=True)
+        eq(vexfs("search", f"redirected{i}", m.mnt, "--wait")[0], 0, "what a shell wrote is found at once")
+    os.unlink(m.p("r.txt"))
     rc, out, _ = vexfs("search", "budget", m.mnt, "-l", "-0")
     ok(out.count("\0") == 2 and "\n" not in out, "-0 ends names in NUL", detail=out)
     rc, out, _ = vexfs("search", "budget", m.mnt, "--json")
