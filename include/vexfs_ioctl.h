@@ -122,6 +122,22 @@ struct vexfs_result { /* 48 bytes */
 	uint32_t reserved;
 };
 
+struct vexfs_batch_search { /* BATCH_SEARCH: query_n vectors of equal length, one after the other */
+	struct vexfs_hdr hdr;
+	char collection[VEXFS_NAME_MAX];
+	uint32_t k, ef;                    /* of each */
+	uint32_t vector_off, vector_bytes; /* of all */
+	uint32_t query_n;                  /* 1..10000 */
+	float min_score;                   /* -INFINITY: none */
+	/* reply */
+	uint32_t count_off;            /* uint32_t[query_n]: results of each query */
+	uint32_t result_off, result_n; /* struct vexfs_result[result_n], of the first query first */
+	uint32_t reserved0;
+	uint64_t generation, distances, took_ns;
+	uint32_t pending, complete;
+	uint64_t reserved[2];
+};
+
 struct vexfs_batch_point { /* 32 bytes */
 	uint64_t id;
 	uint32_t vector_off, vector_bytes;
@@ -147,7 +163,7 @@ struct vexfs_export { /* EXPORT: pages of a collection; through the query file *
 	uint64_t generation;         /* reply */
 	uint64_t reserved[2];
 };
-struct vexfs_collection { /* COLLECTION_CREATE, _DROP, _INFO */
+struct vexfs_collection { /* COLLECTION_CREATE, _DROP, _INFO; INDEX_BUILD, _REBUILD, _OPTIMIZE, _INFO: answered when it is done */
 	struct vexfs_hdr hdr;
 	char collection[VEXFS_NAME_MAX];
 	uint32_t dim, metric, dtype; /* metric: 0 l2, 1 cosine, 2 dot, 3 l1, 4 hamming; dtype: 0 f32, 1 f16, 2 bf16, 3 i8, 4 binary */

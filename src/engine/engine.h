@@ -113,9 +113,11 @@ enum eng_verb {
 	EV_export,      /* rows [cursor, ...) of a collection -> points[]; cursor moves on; 0 points: the end */
 	EV_verify,      /* index_check + counts of the live store -> text (JSON) */
 	EV_retry,       /* owner: try a failed opening now */
+	EV_index,       /* coll, index_op: link all rows and publish; the collection's own or the mount's owner -> colls[0] */
 	EV_locate       /* key -> out_text: where that file is now, relative to the root, by a path the caller may read; -ENOENT.
 	                   May be answered inline whenever the store is ready */
 };
+enum eng_index_op { ENG_INDEX_build, ENG_INDEX_rebuild, ENG_INDEX_optimize }; /* rebuild: from nothing; optimize: no dead rows left */
 enum eng_state { ENG_STATE_none, ENG_STATE_fresh, ENG_STATE_stale, ENG_STATE_pending, ENG_STATE_error };
 enum eng_mode { ENG_MODE_auto, ENG_MODE_vector, ENG_MODE_text, ENG_MODE_hybrid };
 
@@ -191,6 +193,7 @@ struct eng_job {
 	uint32_t point_n;
 	bool expect_hash; /* EV_put on a file: the vector describes the content of this hash, and is fresh only on that */
 	uint8_t hash[16];
+	uint8_t index_op; /* enum eng_index_op */
 	uint64_t cursor;
 	_Atomic int cancel; /* set by anyone: FUSE_INTERRUPT */
 	void (*done)(struct eng_job *j); /* called once if eng_submit returned ENG_PARKED; on an engine thread (128 KiB of stack) */

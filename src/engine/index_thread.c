@@ -442,11 +442,50 @@ static int verify(struct engine *e, struct eng_job *j)
 	j->out_text_n = (uint32_t)b.n;
 	return 0;
 }
+/* link everything and publish, at the asker's wish. Others wait meanwhile: their searches stay exact over what isn't linked. */
+static int index_now(struct engine *e, struct eng_job *j)
+{
+	struct eng_coll *c = coll_get(e, j->coll ? j->coll : "default");
+	if (!c)
+		return job_refuse(j, -VX_ERR_no_collection, j->coll);
+	if (!job_owner(e, j) && !coll_may(c, &j->who, 2)) {
+		coll_put(c);
+		return -EACCES;
+	}
+	if (j->index_op == ENG_INDEX_rebuild) {
+		pthread_mutex_lock(&c->lock);
+		c->ix_broken = c->ix != NULL; /* the next step begins an empty graph */
+		pthread_mutex_unlock(&c->lock);
+		perf_add(PERFC_graph_rebuilt, 1);
+	}
+	int more = 1, rc = 0;
+	while (more == 1 && !eng_stopping(e) && !atomic_load(&j->cancel))
+		more = index_step(e, c, UINT64_MAX);
+	if (more == 1)
+		rc = eng_stopping(e) ? -VX_ERR_shutting_down : -VX_ERR_cancelled;
+	struct coll_view v;
+	coll_enter(c, &v);
+	pthread_mutex_lock(&c->lock);
+	bool due = rc >= 0 && v.ix && c->ix == v.ix && !c->dropped && !e->cfg.read_only && publish_due(c, true);
+	pthread_mutex_unlock(&c->lock);
+	if (due)
+		rc = publish(e, c, v.ix, UINT64_MAX);
+	coll_leave(&v);
+	j->colls = arena_zalloc(j->arena, sizeof(*j->colls));
+	if (j->colls) {
+		coll_fill_info(c, j->colls);
+		j->coll_n = 1;
+	} else {
+		rc = -VX_ERR_arena_full;
+	}
+	coll_put(c);
+	return rc;
+}
 void index_job(struct engine *e, struct eng_job *j)
 {
 	struct stack_mark m;
 	stack_op_begin(&m);
-	int rc = verify(e, j);
+	int rc = j->verb == EV_index ? index_now(e, j) : verify(e, j);
 	stack_op_end(&m, PERF_v_verify);
 	job_finish(e, j, rc, true);
 }

@@ -44,6 +44,8 @@ static enum perf_op perf_of(const struct eng_job *j)
 		return PERF_v_export;
 	case EV_verify:
 		return PERF_v_verify;
+	case EV_index:
+		return PERF_v_collection;
 	case EV_locate:
 		return PERF_v_query;
 	}
@@ -356,6 +358,11 @@ int job_dispatch(struct engine *e, struct eng_job *j, bool may_inline)
 	case EV_coll_list:
 		rc = coll_list(e, j);
 		break;
+	case EV_index: {
+		int r = job_push(e, &e->index_q, j);
+		bell_ring(&e->index_bell);
+		return r;
+	}
 	case EV_verify: {
 		if (!job_owner(e, j)) {
 			rc = job_refuse(j, -VX_ERR_not_owner, NULL);

@@ -36,6 +36,27 @@ static int message(unsigned cmd, const void *in, size_t in_n, uint32_t *ret)
 	return 0;
 }
 
+/* An ioctl says nothing of how the file was opened, and the kernel has checked nothing: so the job gets the file by its path, and the
+ * engine asks for read or write permission on it, as the caller, like for a request by path. */
+static int by_path(struct fs_ask *a, fuse_ino_t ino)
+{
+	struct eng_job *j = &a->q->j;
+	if (!j->key.len)
+		return 0;
+	char *p = arena_alloc(&a->q->arena, CONF_PATH_MAX + 1);
+	if (!p)
+		return -VX_ERR_arena_full;
+	VX_TRY(fs_path(a->f, ino, p, CONF_PATH_MAX + 1));
+	if (j->by_like_key) {
+		j->by_like_key = false;
+		j->like = p;
+	} else {
+		j->path = p;
+	}
+	j->key.len = 0;
+	return 0;
+}
+
 bool vioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, const void *in, size_t in_n, size_t out_n)
 {
 	if (_IOC_TYPE(cmd) != VEXFS_IOC_MAGIC || _IOC_DIR(cmd) != (_IOC_READ | _IOC_WRITE))
@@ -64,14 +85,15 @@ bool vioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, const void *in, size_t
 	if (real && !S_ISREG(r.file.st.st_mode))
 		a->q->j.key.len = 0; /* a directory says which mount is meant, no more */
 	rc = vq_binary(a->q, copy, n);
+	if (real)
+		fs_ref_put(a->f, &r);
+	if (rc >= 0)
+		rc = by_path(a, ino);
 	if (rc < 0) {
-		if (real)
-			fs_ref_put(a->f, &r);
 		fs_ask_fail(a, rc);
 		return true;
 	}
-	if (!a->q->j.key.len)
-		a->q->j.fd = -1;
-	fs_ask_submit(a, real ? &r : NULL);
+	a->q->j.fd = -1;
+	fs_ask_submit(a, NULL);
 	return true;
 }

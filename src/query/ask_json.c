@@ -7,6 +7,7 @@
 
 #include "query/json.h"
 #include "query/query.h"
+#include "vexfs_ioctl.h"
 
 struct ask {
 	struct vq *q;
@@ -220,6 +221,50 @@ static int points(struct ask *a)
 	return 0;
 }
 
+/* an array of vectors of equal length, side by side in the arena */
+static int vectors(struct ask *a)
+{
+	struct vq *q = a->q;
+	int k = js_peek(&a->js);
+	if (k < 0)
+		return k;
+	size_t at = a->js.i;
+	if (k != JS_array)
+		return fail(a, -VX_ERR_bad_value, at, "expected an array of vectors");
+	VX_TRY(js_open(&a->js));
+	float *all = NULL;
+	uint32_t n = 0, cap = 0, dim = 0;
+	bool first = true;
+	for (int r; (r = js_elem(&a->js, &first)) != 0;) {
+		const float *v;
+		uint32_t d;
+		if (r < 0)
+			return r;
+		VX_TRY(js_peek(&a->js));
+		size_t here = a->js.i;
+		VX_TRY(js_f32s(&a->js, &q->arena, CONF_DIM_MAX, &v, &d));
+		dim = dim ? dim : d;
+		if (d != dim)
+			return fail(a, -VX_ERR_dim_mismatch, here, "the vectors of a batch have one length");
+		if (n == CONF_BATCH_MAX)
+			return fail(a, -VX_ERR_batch_range, at, NULL);
+		if (n == cap) {
+			cap = cap ? cap * 2 : 16;
+			float *p = arena_alloc(&q->arena, (size_t)cap * dim * sizeof *p);
+			if (!p)
+				return fail(a, -VX_ERR_arena_full, here, NULL);
+			if (n)
+				memcpy(p, all, (size_t)n * dim * sizeof *p);
+			all = p;
+		}
+		memcpy(all + (size_t)n * dim, v, dim * sizeof *v);
+		n++;
+	}
+	if (!n)
+		return fail(a, -VX_ERR_batch_range, at, NULL);
+	return vq_batch(q, all, dim * 4, n) < 0 ? fail(a, -VX_ERR_arena_full, at, NULL) : 0;
+}
+
 /* "wait": true, false or "durable": acknowledged means durable wherever waiting was asked for, so true and "durable" are one */
 static int wait_value(struct ask *a)
 {
@@ -333,6 +378,8 @@ static int value(struct ask *a, enum vq_key key)
 		return js_u64(&a->js, UINT64_MAX, &j->cursor);
 	case VQK_limit:
 		return range(a, 1, CONF_BATCH_MAX, -VX_ERR_batch_range, &j->k);
+	case VQK_vectors:
+		return vectors(a);
 	case VQK_filter:
 		return vq_filter_value(a->q, &a->js);
 	case VQK_N:
@@ -374,6 +421,11 @@ static int whole(struct ask *a)
 	if (v == EV_payload)
 		VX_TRY(need(a, has(a, VQK_payload), "\"payload\" is missing"));
 	if (v == EV_search) {
+		if (a->verb->uapi == VEXFS_OP_BATCH_SEARCH) {
+			VX_TRY(need(a, has(a, VQK_vectors), "\"vectors\" is missing"));
+			j->wait = a->wait;
+			return 0;
+		}
 		int of = has(a, VQK_vector) + has(a, VQK_text) + has(a, VQK_like);
 		VX_TRY(need(a, of > 0, "one of \"vector\", \"text\" and \"like\" is needed"));
 		if (has(a, VQK_like) && of > 1)
@@ -381,7 +433,7 @@ static int whole(struct ask *a)
 		j->wait = a->wait;
 		if (has(a, VQK_text) && !has(a, VQK_snippet))
 			j->with_snippet = true;
-	} else if (v == EV_coll_create || v == EV_coll_drop || v == EV_coll_info) {
+	} else if (v == EV_coll_create || v == EV_coll_drop || v == EV_coll_info || v == EV_index) {
 		VX_TRY(need(a, has(a, VQK_name) != has(a, VQK_collection), "\"name\" is missing"));
 		if (v == EV_coll_create) {
 			memcpy(j->coll_new.name, j->coll, strlen(j->coll) + 1);

@@ -194,6 +194,42 @@ static int ask_search(struct msg *m)
 	return 0;
 }
 
+static int ask_batch_search(struct msg *m)
+{
+	const struct vexfs_batch_search *r = (const void *)m->p;
+	struct eng_job *j = &m->q->j;
+	const void *v;
+	VX_TRY(NO_RESERVED(r->reserved));
+	if (r->reserved0)
+		return bad(m, -VX_ERR_uapi_reserved, AT(vexfs_batch_search, reserved0), NULL);
+	VX_TRY(coll(m, r->collection, AT(vexfs_batch_search, collection), &j->coll));
+	if (!r->k || r->k > CONF_K_MAX)
+		return bad(m, -VX_ERR_k_range, AT(vexfs_batch_search, k), NULL);
+	if (r->ef > CONF_EF_MAX)
+		return bad(m, -VX_ERR_ef_range, AT(vexfs_batch_search, ef), NULL);
+	if (!r->query_n || r->query_n > CONF_BATCH_MAX)
+		return bad(m, -VX_ERR_batch_range, AT(vexfs_batch_search, query_n), NULL);
+	VX_TRY(span(m, r->vector_off, r->vector_bytes, AT(vexfs_batch_search, vector_off), &v));
+	if (!v || r->vector_bytes % r->query_n)
+		return bad(
+		        m, -VX_ERR_dim_range, AT(vexfs_batch_search, vector_bytes), "query_n vectors of equal length");
+	if (isnan(r->min_score) || (isinf(r->min_score) && r->min_score > 0))
+		return bad(
+		        m, -VX_ERR_bad_value, AT(vexfs_batch_search, min_score), "min_score is a number, or -INFINITY");
+	j->k = r->k;
+	j->ef = r->ef;
+	j->has_min_score = isfinite(r->min_score);
+	j->min_score = j->has_min_score ? r->min_score : 0;
+	j->exact = r->hdr.flags & VEXFS_F_EXACT;
+	j->stale = r->hdr.flags & VEXFS_F_STALE;
+	j->wait = r->hdr.flags & VEXFS_F_WAIT;
+	j->with_vectors = r->hdr.flags & VEXFS_F_WITH_VECTORS;
+	j->with_payload = r->hdr.flags & VEXFS_F_WITH_PAYLOAD;
+	j->key.len = 0;
+	return vq_batch(m->q, v, r->vector_bytes / r->query_n, r->query_n) < 0 ? bad(m, -VX_ERR_arena_full, 0, NULL)
+	                                                                       : 0;
+}
+
 static int ask_batch_put(struct msg *m)
 {
 	const struct vexfs_batch_put *r = (const void *)m->p;
@@ -240,7 +276,7 @@ static int ask_collection(struct msg *m)
 	struct eng_job *j = &m->q->j;
 	VX_TRY(NO_RESERVED(r->reserved));
 	VX_TRY(coll(m, r->collection, AT(vexfs_collection, collection), &j->coll));
-	if (!j->coll && j->verb != EV_coll_info)
+	if (!j->coll && j->verb != EV_coll_info && j->verb != EV_index)
 		return bad(m, -VX_ERR_collection_name, AT(vexfs_collection, collection), NULL);
 	j->key.len = 0;
 	if (j->verb != EV_coll_create)
@@ -310,6 +346,13 @@ static const struct op {
                         VEXFS_F_TEXT | VEXFS_F_LIKE,
                 ask_search},
         {VEXFS_OP_BATCH_PUT, sizeof(struct vexfs_batch_put), VEXFS_F_DURABLE, ask_batch_put},
+        {VEXFS_OP_BATCH_SEARCH, sizeof(struct vexfs_batch_search),
+                VEXFS_F_EXACT | VEXFS_F_STALE | VEXFS_F_WAIT | VEXFS_F_WITH_VECTORS | VEXFS_F_WITH_PAYLOAD,
+                ask_batch_search},
+        {VEXFS_OP_INDEX_BUILD, sizeof(struct vexfs_collection), 0, ask_collection},
+        {VEXFS_OP_INDEX_REBUILD, sizeof(struct vexfs_collection), 0, ask_collection},
+        {VEXFS_OP_INDEX_OPTIMIZE, sizeof(struct vexfs_collection), 0, ask_collection},
+        {VEXFS_OP_INDEX_INFO, sizeof(struct vexfs_collection), 0, ask_collection},
         {VEXFS_OP_COLLECTION_CREATE, sizeof(struct vexfs_collection), 0, ask_collection},
         {VEXFS_OP_COLLECTION_DROP, sizeof(struct vexfs_collection), 0, ask_collection},
         {VEXFS_OP_COLLECTION_INFO, sizeof(struct vexfs_collection), 0, ask_collection},
@@ -435,33 +478,18 @@ static void reply_error(struct vq *q)
 	q->out = (struct sbuf){.p = q->small, .n = sizeof *h + n, .cap = sizeof q->small};
 }
 
-static bool answer_search(struct vq *q, struct reply *r)
+/* bytes that the strings and vectors of hits take */
+static uint64_t hits_bytes(const struct eng_hit *h, uint32_t n)
 {
-	const struct eng_job *j = &q->j;
-	uint64_t data = up8((uint64_t)j->res_n * sizeof(struct vexfs_result));
-	for (uint32_t i = 0; i < j->res_n; i++)
-		data += up8(j->res[i].path ? strlen(j->res[i].path) : 0) + up8(j->res[i].vec_bytes) +
-		        up8(j->res[i].payload_n);
-	struct vexfs_search *s = reply_new(r, q, sizeof *s, data);
-	if (!s)
-		return false;
-	name_put(s->collection, j->coll);
-	s->k = j->k;
-	s->ef = j->ef;
-	s->min_score = j->has_min_score ? j->min_score : -INFINITY;
-	s->result_n = j->res_n;
-	s->generation = j->generation;
-	s->distances = j->distances;
-	s->took_ns = j->took_ns;
-	s->pending = j->pending > UINT32_MAX ? UINT32_MAX : (uint32_t)j->pending;
-	s->complete = j->complete;
-	if (!j->res_n)
-		return true;
-	struct vexfs_result *out = (void *)(r->p + r->n);
-	s->result_off = (uint32_t)r->n;
-	r->n += up8((uint64_t)j->res_n * sizeof *out);
-	for (uint32_t i = 0; i < j->res_n; i++) {
-		const struct eng_hit *h = j->res + i;
+	uint64_t data = 0;
+	for (uint32_t i = 0; i < n; i++)
+		data += up8(h[i].path ? strlen(h[i].path) : 0) + up8(h[i].vec_bytes) + up8(h[i].payload_n);
+	return data;
+}
+
+static void hits_put(struct reply *r, struct vexfs_result *out, const struct eng_hit *h, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++, h++) {
 		out[i] = (struct vexfs_result){.id = h->path ? h->ino : h->id,
 		        .score = h->score,
 		        .distance = h->distance,
@@ -472,6 +500,74 @@ static bool answer_search(struct vq *q, struct reply *r)
 		out[i].path_off = append(r, h->path, out[i].path_bytes);
 		out[i].vector_off = append(r, h->vec, out[i].vector_bytes);
 		out[i].payload_off = append(r, h->payload, out[i].payload_bytes);
+	}
+}
+
+static uint32_t clip(uint64_t v)
+{
+	return v > UINT32_MAX ? UINT32_MAX : (uint32_t)v;
+}
+
+static bool answer_search(struct vq *q, struct reply *r)
+{
+	const struct eng_job *j = &q->j;
+	uint64_t rows = up8((uint64_t)j->res_n * sizeof(struct vexfs_result));
+	struct vexfs_search *s = reply_new(r, q, sizeof *s, rows + hits_bytes(j->res, j->res_n));
+	if (!s)
+		return false;
+	name_put(s->collection, j->coll);
+	s->k = j->k;
+	s->ef = j->ef;
+	s->min_score = j->has_min_score ? j->min_score : -INFINITY;
+	s->result_n = j->res_n;
+	s->generation = j->generation;
+	s->distances = j->distances;
+	s->took_ns = j->took_ns;
+	s->pending = clip(j->pending);
+	s->complete = j->complete;
+	if (!j->res_n)
+		return true;
+	struct vexfs_result *out = (void *)(r->p + r->n);
+	s->result_off = (uint32_t)r->n;
+	r->n += rows;
+	hits_put(r, out, j->res, j->res_n);
+	return true;
+}
+
+static bool answer_batch_search(struct vq *q, struct reply *r)
+{
+	const struct eng_job *j = &q->j;
+	uint64_t total = 0, data = 0, counts = up8((uint64_t)q->batch_n * 4);
+	for (uint32_t i = 0; i < q->batch_i; i++) {
+		total += q->batch[i].n;
+		data += hits_bytes(q->batch[i].res, q->batch[i].n);
+	}
+	uint64_t rows = up8(total * sizeof(struct vexfs_result));
+	struct vexfs_batch_search *s = reply_new(r, q, sizeof *s, counts + rows + data);
+	if (!s)
+		return false;
+	name_put(s->collection, j->coll);
+	s->k = j->k;
+	s->ef = j->ef;
+	s->min_score = j->has_min_score ? j->min_score : -INFINITY;
+	s->query_n = q->batch_n;
+	s->result_n = (uint32_t)total;
+	s->generation = j->generation;
+	s->distances = q->batch_distances;
+	s->took_ns = q->batch_ns;
+	s->pending = clip(j->pending);
+	s->complete = j->complete;
+	uint32_t *count = (void *)(r->p + r->n);
+	s->count_off = (uint32_t)r->n;
+	memset(count, 0, counts);
+	r->n += counts;
+	struct vexfs_result *out = (void *)(r->p + r->n);
+	s->result_off = total ? (uint32_t)r->n : 0;
+	r->n += rows;
+	for (uint32_t i = 0; i < q->batch_i; i++) {
+		count[i] = q->batch[i].n;
+		hits_put(r, out, q->batch[i].res, q->batch[i].n);
+		out += q->batch[i].n;
 	}
 	return true;
 }
@@ -630,6 +726,11 @@ void vq_render_binary(struct vq *q)
 	        [VEXFS_OP_DEL] = answer_get,
 	        [VEXFS_OP_SEARCH] = answer_search,
 	        [VEXFS_OP_BATCH_PUT] = answer_batch_put,
+	        [VEXFS_OP_BATCH_SEARCH] = answer_batch_search,
+	        [VEXFS_OP_INDEX_BUILD] = answer_collection,
+	        [VEXFS_OP_INDEX_REBUILD] = answer_collection,
+	        [VEXFS_OP_INDEX_OPTIMIZE] = answer_collection,
+	        [VEXFS_OP_INDEX_INFO] = answer_collection,
 	        [VEXFS_OP_COLLECTION_CREATE] = answer_collection,
 	        [VEXFS_OP_COLLECTION_DROP] = answer_collection,
 	        [VEXFS_OP_COLLECTION_INFO] = answer_collection,

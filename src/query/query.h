@@ -23,6 +23,14 @@ struct vq {
 	uint32_t uapi_op;    /* binary: the verb's number, 0 for JSON */
 	uint64_t t0_ns;      /* when it was submitted */
 	bool search_next;    /* a search with "wait": it waits now */
+	/* batch_search: queries run one after the other, each leaves its results here */
+	uint32_t batch_n, batch_i;
+	const uint8_t *batch_vec; /* batch_n vectors of j.vec_bytes */
+	struct vq_batch {
+		const struct eng_hit *res;
+		uint32_t n;
+	} *batch;
+	uint64_t batch_distances, batch_ns;
 	char small[1536];     /* an error answer when the arena has no room for one */
 	struct wq_item item; /* for the front's own lists */
 };
@@ -42,6 +50,8 @@ int vq_submit(struct vq *q);
 void vq_render(struct vq *q);
 /* vq_verb - for fronts that fill the job by hand: the verb it is counted as and checked by. */
 void vq_verb(struct vq *q, const char *name);
+/* vq_batch - the job is n searches, for n vectors side by side (borrowed until the answer). 0; -VX_ERR_arena_full */
+int vq_batch(struct vq *q, const void *vecs, uint32_t vec_bytes, uint32_t n);
 /* vq_refuse - make the answer an error without asking the engine; vq_render then renders it. Return rc. */
 int vq_refuse(struct vq *q, int rc, const char *detail);
 /* vq_path - bring a path of a request into the one form the engine knows: relative to the root, no ".", "..", "//" or trailing
@@ -73,7 +83,7 @@ int vq_payload_check(const char *p, size_t n);
 #define VQ_KEYS(X) \
 	X(verb) X(collection) X(vector) X(text) X(like) X(k) X(ef) X(exact) X(filter) X(scope) X(mode) X(wait) X(stale) \
 	X(with_vectors) X(with_payload) X(snippet) X(group) X(min_score) X(id) X(path) X(payload) X(points) X(name) \
-	X(dim) X(metric) X(dtype) X(M) X(ef_construction) X(cursor) X(limit) X(rescan) X(durable)
+	X(dim) X(metric) X(dtype) X(M) X(ef_construction) X(cursor) X(limit) X(rescan) X(durable) X(vectors)
 enum vq_key {
 #define X(n) VQK_##n,
 	VQ_KEYS(X)

@@ -152,6 +152,28 @@ static void search(struct sbuf *b, const struct eng_job *j)
 	sb_str(b, "]}");
 }
 
+static void batch(struct sbuf *b, const struct vq *q)
+{
+	struct eng_job sum = {.generation = q->j.generation,
+	        .complete = q->j.complete,
+	        .pending = q->j.pending,
+	        .took_ns = q->batch_ns};
+	freshness(b, &sum);
+	sb_ch(b, ',');
+	num(b, "distances", q->batch_distances);
+	sb_str(b, ",\"batch\":[");
+	for (uint32_t i = 0; i < q->batch_i && !b->over; i++) {
+		sb_str(b, i ? ",\n {\"results\":[" : "{\"results\":[");
+		for (uint32_t k = 0; k < q->batch[i].n && !b->over; k++) {
+			if (k)
+				sb_str(b, ",\n  ");
+			hit(b, q->batch[i].res + k, k + 1);
+		}
+		sb_str(b, "]}");
+	}
+	sb_str(b, "]}");
+}
+
 static void get(struct sbuf *b, const struct eng_job *j)
 {
 	head(b, j);
@@ -283,6 +305,7 @@ static void answer(struct sbuf *b, const struct eng_job *j)
 		break;
 	case EV_coll_info:
 	case EV_coll_create:
+	case EV_index:
 		if (j->coll_n)
 			collection(b, j->colls);
 		else
@@ -318,7 +341,12 @@ void vq_render(struct vq *q)
 	}
 	if (q->j.rc >= 0) {
 		if (sbuf_arena(&q->out, &q->arena, OUT_FIRST, OUT_MAX) >= 0) {
-			answer(&q->out, &q->j);
+			if (q->batch_n) {
+				batch(&q->out, q);
+				sb_ch(&q->out, '\n');
+			} else {
+				answer(&q->out, &q->j);
+			}
 			if (!q->out.over)
 				return;
 		}

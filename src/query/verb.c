@@ -15,6 +15,9 @@
 
 static const struct verb table[] = {
         {"search", VEXFS_OP_SEARCH, EV_search, false, false, PERF_v_search, SEARCH},
+        {"batch_search", VEXFS_OP_BATCH_SEARCH, EV_search, false, false, PERF_v_search,
+                K(verb) | K(collection) | K(vectors) | K(k) | K(ef) | K(exact) | K(filter) | K(scope) | K(stale) |
+                        K(wait) | K(min_score) | K(with_vectors) | K(with_payload)},
         {"put", VEXFS_OP_PUT, EV_put, false, true, PERF_v_put, TARGET | K(vector) | K(payload) | K(points) | K(wait)},
         {"batch_put", VEXFS_OP_BATCH_PUT, EV_batch_put, false, true, PERF_v_batch_put,
                 K(verb) | K(collection) | K(points) | K(wait)},
@@ -31,6 +34,10 @@ static const struct verb table[] = {
         {"export", VEXFS_OP_EXPORT, EV_export, false, false, PERF_v_export,
                 K(verb) | K(collection) | K(cursor) | K(limit) | K(with_payload)},
         {"verify", 0, EV_verify, true, false, PERF_v_verify, K(verb) | K(collection)},
+        {"index_build", VEXFS_OP_INDEX_BUILD, EV_index, false, true, PERF_v_collection, COLL},
+        {"index_rebuild", VEXFS_OP_INDEX_REBUILD, EV_index, false, true, PERF_v_collection, COLL},
+        {"index_optimize", VEXFS_OP_INDEX_OPTIMIZE, EV_index, false, true, PERF_v_collection, COLL},
+        {"index_info", VEXFS_OP_INDEX_INFO, EV_coll_info, false, false, PERF_v_collection, COLL},
         {"stats", VEXFS_OP_STATS, EV_status, true, false, PERF_v_status, K(verb), vq_local_stats},
         {"stats_reset", VEXFS_OP_STATS_RESET, EV_status, true, false, PERF_v_status, K(verb), vq_local_stats_reset},
         {"capabilities", VEXFS_OP_CAPS, EV_status, false, false, PERF_v_status, K(verb), vq_local_caps},

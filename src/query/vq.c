@@ -8,6 +8,11 @@
 #include "base/event.h"
 #include "base/thread.h"
 #include "query/query.h"
+#include "vexfs_ioctl.h"
+
+static_assert(VEXFS_OP_INDEX_REBUILD - VEXFS_OP_INDEX_BUILD == ENG_INDEX_rebuild &&
+                      VEXFS_OP_INDEX_OPTIMIZE - VEXFS_OP_INDEX_BUILD == ENG_INDEX_optimize,
+        "in one order");
 
 #define VQ_LIMIT       256u
 #define VQ_ARENA_LIMIT ((size_t)768 << 20) /* a request of 64 MiB, its vectors, and an answer of 256 MiB */
@@ -53,6 +58,18 @@ void vq_verb(struct vq *q, const char *name)
 	q->j.verb = (enum eng_verb)q->verb->ev;
 }
 
+int vq_batch(struct vq *q, const void *vecs, uint32_t vec_bytes, uint32_t n)
+{
+	q->batch = arena_alloc(&q->arena, n * sizeof *q->batch);
+	if (!q->batch)
+		return -VX_ERR_arena_full;
+	q->batch_n = n;
+	q->batch_vec = vecs;
+	q->j.vec = vecs;
+	q->j.vec_bytes = vec_bytes;
+	return 0;
+}
+
 int vq_refuse(struct vq *q, int rc, const char *detail)
 {
 	q->j.rc = rc;
@@ -76,16 +93,39 @@ static void account(struct vq *q)
 		event_post(q->verb->name, q->j.coll ? q->j.coll : "default", q->j.point_n ? q->j.point_n : 1);
 }
 
+/* the results of one query of a batch are put aside and the next one is set up. False: that was the last */
+static bool batch_next(struct vq *q)
+{
+	struct eng_job *j = &q->j;
+	q->batch[q->batch_i++] = (struct vq_batch){j->res, j->res_n};
+	q->batch_distances += j->distances;
+	q->batch_ns += j->took_ns;
+	if (q->batch_i == q->batch_n)
+		return false;
+	j->res = NULL;
+	j->res_n = 0;
+	j->distances = 0;
+	j->vec = q->batch_vec + (size_t)q->batch_i * j->vec_bytes;
+	return true;
+}
+
 /* "wait" of a search is a barrier before it: everything known by now is searchable when it runs. True: on its way again */
 static bool goes_on(struct vq *q)
 {
 	struct eng_job *j = &q->j;
-	if (!q->search_next || j->rc < 0)
-		return false;
-	q->search_next = false;
-	j->verb = EV_search;
-	j->inline_ok = false;
-	return eng_submit(q->e, j) == ENG_PARKED;
+	for (;;) {
+		if (j->rc < 0)
+			return false;
+		if (q->search_next) {
+			q->search_next = false;
+			j->verb = EV_search;
+		} else if (!q->batch_n || !batch_next(q)) {
+			return false;
+		}
+		j->inline_ok = false;
+		if (eng_submit(q->e, j) == ENG_PARKED)
+			return true;
+	}
 }
 
 static void parked_done(struct eng_job *j)
@@ -126,6 +166,10 @@ int vq_submit(struct vq *q)
 	}
 	q->j.done = parked_done;
 	q->j.u = q;
+	if (q->verb && q->j.verb == EV_index)
+		q->j.index_op = (uint8_t)(q->verb->uapi - VEXFS_OP_INDEX_BUILD + ENG_INDEX_build);
+	if (q->batch_n)
+		q->j.inline_ok = false; /* many searches are no FUSE thread's work */
 	q->search_next = q->j.verb == EV_search && q->j.wait;
 	if (q->search_next)
 		q->j.verb = EV_wait;

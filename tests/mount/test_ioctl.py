@@ -142,7 +142,8 @@ with Mount("-o", "allow_other") as m:
     ok(json.loads(s[o:o + n])["counters"]["searches"] > 0, "STATS")
     call(d, hdr(SRESET, 56).ljust(56, b"\0"))
     s = call(d, hdr(STATS, 56).ljust(56, b"\0"), 16383)
-    eq(json.loads(s[struct.unpack_from("<I", s, 24)[0]:])["counters"]["searches"], 0, "STATS_RESET")
+    o, n = struct.unpack_from("<II", s, 24)
+    eq(json.loads(s[o:o + n])["counters"]["searches"], 0, "STATS_RESET")
     call(d, m_coll(CDROP, b"c"))
     eq(err_of(call, d, m_coll(CINFO, b"c")), "ENOENT", "COLLECTION_DROP")
 

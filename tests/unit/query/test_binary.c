@@ -62,6 +62,16 @@ static size_t make_batch(void)
 	memcpy(msg + data + 8, "x/yz", 4);
 	return b->hdr.size;
 }
+static size_t make_batch_search(void)
+{
+	struct vexfs_batch_search *b = (void *)begin(VEXFS_OP_BATCH_SEARCH, sizeof *b + 32, VEXFS_F_EXACT);
+	b->k = 2;
+	b->vector_off = sizeof *b;
+	b->vector_bytes = 32;
+	b->query_n = 4;
+	b->min_score = -INFINITY;
+	return b->hdr.size;
+}
 static size_t make_collection(void)
 {
 	struct vexfs_collection *c = (void *)begin(VEXFS_OP_COLLECTION_CREATE, sizeof *c, 0);
@@ -267,6 +277,7 @@ int main(void)
 	corrupted("GET", make_get);
 	corrupted("SEARCH", make_search);
 	corrupted("BATCH_PUT", make_batch);
+	corrupted("BATCH_SEARCH", make_batch_search);
 	corrupted("COLLECTION_CREATE", make_collection);
 	corrupted("EXPORT", make_export);
 	corrupted("FLUSH", make_flush);
