@@ -47,9 +47,13 @@ static void people(json_t *j)
 	json_t *colls = json_object_get(j, "collections");
 	if (json_array_size(colls))
 		printf("  collections:\n");
-	json_array_foreach(colls, i, v) printf("    %-20s %8lld points  dim %-5lld %s %s  index %s\n",
-	        str(v, "name", "?"), (long long)num(v, "points"), (long long)num(v, "dim"), str(v, "metric", "?"),
-	        str(v, "dtype", "?"), str(v, "index", "?"));
+	json_array_foreach(colls, i, v)
+	{
+		const char *metric = str(v, "metric", ""), *dtype = str(v, "dtype", "");
+		printf("    %-20s %8lld points  dim %-5lld %s%s%s%sindex %s\n", str(v, "name", "?"),
+		        (long long)num(v, "points"), (long long)num(v, "dim"), metric, *metric ? " " : "", dtype,
+		        *dtype ? " " : "", str(v, "index", "?"));
+	}
 	json_t *in = json_object_get(j, "ingest"), *mem = json_object_get(j, "memory");
 	if (in)
 		printf("  text       %lld queued, %lld done, %lld failed\n", (long long)num(in, "queued"),
