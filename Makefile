@@ -5,7 +5,7 @@ PREFIX ?= /usr/local
 CC ?= cc
 export PYTHONDONTWRITEBYTECODE = 1
 
-.PHONY: all build demo check bench bench-recall torture install stack format clean help
+.PHONY: all build demo check bench bench-fs bench-mount bench-recall torture install stack format clean help
 
 all: build
 
@@ -14,6 +14,8 @@ help:
 	@echo 'make demo [DIR=…]  mount a directory of text, search it in several ways, unmount'
 	@echo 'make check         every check and test (about ten minutes on two cores)'
 	@echo 'make bench-recall  import 60,000 images as vectors; recall@10 against exact search, through the mount'
+	@echo 'make bench-fs      file jobs: native, this mount on each transport, other FUSE file systems (root)'
+	@echo 'make bench-mount   round trips, searches and puts through the mount beside in-process (root)'
 	@echo 'make bench         all benchmarks'
 	@echo 'make torture       the store under power cuts, kills, errors and rot, at length (hours); ARGS=… as tests/fault/torture.py'
 	@echo 'make stack         worst-case stack from the call graph'
@@ -33,7 +35,15 @@ check:
 	@tools/deps.sh check
 	@python3 tests/run.py
 
-bench: bench-recall
+bench: bench-recall bench-fs bench-mount
+
+bench-fs: build
+	@tools/deps.sh bench-fs
+	@python3 bench/fs/run.py $(BUILD)/vexfs
+
+bench-mount: build
+	@tools/deps.sh bench-fs
+	@python3 bench/mount/run.py $(BUILD)/vexfs $(BUILD)
 
 bench-recall: build
 	@tools/deps.sh bench
