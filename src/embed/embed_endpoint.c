@@ -72,7 +72,7 @@ static int to_bytes(const char *p, size_t n, void *u)
 }
 
 /* is the url's host this machine? Then a key may go over plain http. */
-static bool is_loopback(const char *url)
+bool emb_is_loopback(const char *url)
 {
 	CURLU *u = curl_url();
 	char *host = NULL;
@@ -126,7 +126,7 @@ static int read_config(struct embed *m, struct endpoint *e, json_t *j, struct vx
 	if (!https && strncmp(e->url, "http://", 7))
 		return emb_fail(reterr, -VX_ERR_bad_value,
 		        "endpoint.json: url begins with neither http:// nor https://", e->url);
-	if (e->key_file && !https && !is_loopback(e->url))
+	if (e->key_file && !https && !emb_is_loopback(e->url))
 		return emb_fail(reterr, -VX_ERR_bad_value,
 		        "endpoint.json: a key goes only over https or to this machine", e->url);
 	m->info.dim = (uint32_t)dim;
@@ -146,11 +146,16 @@ static void global_init(void)
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
-static int endpoint_open(struct embed *m, struct vx_errinfo *reterr)
+void emb_curl_init(void)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
-	json_t *j;
 	pthread_once(&once, global_init);
+}
+
+static int endpoint_open(struct embed *m, struct vx_errinfo *reterr)
+{
+	json_t *j;
+	emb_curl_init();
 	struct endpoint *e = mem_zalloc(MEM_text, sizeof *e);
 	if (!e)
 		return -ENOMEM;
@@ -280,7 +285,7 @@ static int endpoint_load(struct embed *m, struct vx_errinfo *reterr)
 	curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, on_progress);
 	curl_easy_setopt(c, CURLOPT_XFERINFODATA, e);
 	curl_easy_setopt(c, CURLOPT_NOPROGRESS, 0L);
-	if (is_loopback(e->url))
+	if (emb_is_loopback(e->url))
 		curl_easy_setopt(c, CURLOPT_NOPROXY, "*"); /* a proxy cannot reach this machine's own server */
 	return 0;
 }
