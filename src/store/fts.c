@@ -3,7 +3,9 @@
  * The user's text never reaches FTS5's query language: it is cut into runs of letters and digits (and any byte above ASCII), each
  * is quoted, and they are joined by OR, so a chunk with more and rarer of the words ranks higher (BM25) and none is required.
  * The byte 0x1f between words narrows: of what stands on either side of it at least one word must be there.
- * Score: FTS5's rank r is -BM25, below 0; s = -r / (1 - r) is in (0, 1) and grows with BM25. */
+ * Score: FTS5's rank is -BM25, below 0.  With q = sqrt(BM25), s = q / (1 + q) is in (0, 1) and grows with BM25; the root keeps apart
+ * what words found in most of the chunks give (FTS5 weighs those a millionth, never less). */
+#include <math.h>
 #include <string.h>
 #include "base/sbuf.h"
 #include "store/store_int.h"
@@ -76,10 +78,11 @@ static int hit_add(struct store_read *rd, uint32_t *cap)
 static int hit_read(sqlite3_stmt *s, struct arena *a, struct store_fts_hit *h)
 {
 	double r = -sqlite3_column_double(s, 2);
-	if (!(r > 1e-6))
-		r = 1e-6;
-	if (r > 1e6)
-		r = 1e6; /* so that the float stays below 1 */
+	if (!(r > 1e-9))
+		r = 1e-9;
+	if (r > 1e9)
+		r = 1e9; /* so that the float stays below 1 */
+	r = sqrt(r);
 	*h = (struct store_fts_hit){.oid = (uint64_t)sqlite3_column_int64(s, 0),
 	        .ord = (uint32_t)sqlite3_column_int64(s, 1),
 	        .score = (float)(r / (1 + r)),
