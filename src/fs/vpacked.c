@@ -147,6 +147,7 @@ static void set_answer(struct fs_ask *a)
 		u->at = AT_again;
 	} else {
 		/* who may not make the collection loses that vector, no more; the rest is told */
+		/* rule errno-map: two codes and an errno mean one thing here */
 		bool skipped = u->at == AT_make && (err_posix(rc) == EACCES || err_posix(rc) == EPERM);
 		if (rc < 0 && !skipped && !u->rc)
 			u->rc = rc;
