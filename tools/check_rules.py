@@ -24,7 +24,7 @@ CALLS = [
     ("alloca", "alloca __builtin_alloca strdupa strndupa", r"^$", "frames have a fixed size"),
     ("errno-map", "err_posix", r"(base/err\.[ch]|fs/reply\.c|query/binary\.c|server/.*|cli/.*)",
      "codes become errnos at the edges only: fs/reply.c, the binary reply's status, server/, cli/"),
-    ("clock", "clock_gettime gettimeofday time clock nanosleep usleep sleep clock_nanosleep", r"(base|cli)/",
+    ("clock", "clock_gettime gettimeofday time clock nanosleep usleep sleep clock_nanosleep", r"(base|cli|fs)/",
      "time comes through struct os, so that tests can set it"),
     ("random", "rand srand random srandom drand48 getrandom getentropy arc4random", r"base/", "random comes through struct os"),
     ("thread", "pthread_create pthread_detach thrd_create fork vfork clone", r"(base|cli)/",

@@ -62,8 +62,10 @@ def main():
                 v[int.from_bytes(h[:2], "little") % DIM] += x if h[2] & 1 else -x
             f.write(json.dumps({"path": rel, "vector": [round(x, 5) for x in v]}) + "\n")
             top = sorted((w for w in weight if 1 < seen[w] <= max(2, len(files) // 4)), key=lambda w: -weight[w])[:2]
-            if len(top) == 2 and (best is None or weight[top[0]] + weight[top[1]] > best[0]):
-                best = (weight[top[0]] + weight[top[1]], " ".join(top), rel)
+            if len(top) == 2:  # prose reads better than code
+                score = (rel.endswith((".md", ".txt", ".org", ".rst")), weight[top[0]] + weight[top[1]])
+                if best is None or score > best[0]:
+                    best = (score, " ".join(top), rel)
     if not best:
         sys.exit("demo: no text files there that share words")
     print(best[1], best[2], sep="\t")
