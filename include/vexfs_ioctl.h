@@ -40,13 +40,13 @@ enum vexfs_op {
 	VEXFS_OP_EXPORT = 18
 };
 
-struct vexfs_hdr {       /* 24 bytes, first in every request and reply */
-	uint32_t magic;   /* VEXFS_MAGIC */
+struct vexfs_hdr { /* 24 bytes, first in every request and reply */
+	uint32_t magic; /* VEXFS_MAGIC */
 	uint16_t version; /* VEXFS_VERSION */
-	uint16_t op;      /* enum vexfs_op */
-	uint32_t size;    /* of the whole message, data included */
-	int32_t status;   /* request: 0. reply: 0 or -errno */
-	uint32_t flags;   /* VEXFS_F_* the op allows */
+	uint16_t op; /* enum vexfs_op */
+	uint32_t size; /* of the whole message, data included */
+	int32_t status; /* request: 0. reply: 0 or -errno */
+	uint32_t flags; /* VEXFS_F_* the op allows */
 	uint32_t reserved;
 };
 
@@ -66,7 +66,7 @@ struct vexfs_caps { /* CAPS: reply */
 	struct vexfs_hdr hdr;
 	uint32_t dim_max, k_max, ef_max, batch_max;
 	uint32_t payload_max, ioctl_bytes_max;
-	uint64_t ops;        /* bit 1 << op for each op this build answers */
+	uint64_t ops; /* bit 1 << op for each op this build answers */
 	uint64_t generation;
 	uint32_t components; /* bits: 1 store, 2 search, 4 text */
 	uint32_t reserved[5];
@@ -75,7 +75,7 @@ struct vexfs_caps { /* CAPS: reply */
 struct vexfs_put { /* PUT: on the file, or a free point */
 	struct vexfs_hdr hdr;
 	char collection[VEXFS_NAME_MAX]; /* NUL-padded; empty: "default" */
-	uint64_t id;                     /* with VEXFS_F_FREE_POINT */
+	uint64_t id; /* with VEXFS_F_FREE_POINT */
 	uint32_t vector_off, vector_bytes;
 	uint32_t payload_off, payload_bytes;
 	uint64_t generation; /* reply */
@@ -86,22 +86,28 @@ struct vexfs_get { /* GET: reply carries vector and payload at the offsets it na
 	struct vexfs_hdr hdr;
 	char collection[VEXFS_NAME_MAX];
 	uint64_t id;
-	uint32_t vector_off, vector_bytes;   /* reply */
+	uint32_t vector_off, vector_bytes; /* reply */
 	uint32_t payload_off, payload_bytes; /* reply */
-	uint32_t dim, state;                 /* reply; enum vexfs_state */
+	uint32_t dim, state; /* reply; enum vexfs_state */
 	uint64_t generation;
 	uint64_t reserved[2];
 };
 
-enum vexfs_state { VEXFS_STATE_NONE = 0, VEXFS_STATE_FRESH = 1, VEXFS_STATE_STALE = 2, VEXFS_STATE_PENDING = 3, VEXFS_STATE_ERROR = 4 };
+enum vexfs_state {
+	VEXFS_STATE_NONE = 0,
+	VEXFS_STATE_FRESH = 1,
+	VEXFS_STATE_STALE = 2,
+	VEXFS_STATE_PENDING = 3,
+	VEXFS_STATE_ERROR = 4
+};
 
 struct vexfs_search { /* SEARCH: request, followed by data; the reply begins with the same struct */
 	struct vexfs_hdr hdr;
 	char collection[VEXFS_NAME_MAX];
 	uint32_t k, ef;
-	uint32_t data_off, data_bytes;   /* the query vector or text */
+	uint32_t data_off, data_bytes; /* the query vector or text */
 	uint32_t scope_off, scope_bytes; /* path of a subtree, 0 bytes: all */
-	float min_score;                 /* -INFINITY (0xff800000): none */
+	float min_score; /* -INFINITY (0xff800000): none */
 	uint32_t reserved0;
 	/* reply */
 	uint32_t result_off, result_n; /* struct vexfs_result[result_n] */
@@ -113,9 +119,9 @@ struct vexfs_search { /* SEARCH: request, followed by data; the reply begins wit
 };
 
 struct vexfs_result { /* 48 bytes */
-	uint64_t id;      /* free point's id; the inode number of a file */
+	uint64_t id; /* free point's id; the inode number of a file */
 	float score, distance;
-	uint32_t state;   /* enum vexfs_state */
+	uint32_t state; /* enum vexfs_state */
 	uint32_t path_off, path_bytes; /* 0 bytes: a free point */
 	uint32_t vector_off, vector_bytes;
 	uint32_t payload_off, payload_bytes;
@@ -125,12 +131,12 @@ struct vexfs_result { /* 48 bytes */
 struct vexfs_batch_search { /* BATCH_SEARCH: query_n vectors of equal length, one after the other */
 	struct vexfs_hdr hdr;
 	char collection[VEXFS_NAME_MAX];
-	uint32_t k, ef;                    /* of each */
+	uint32_t k, ef; /* of each */
 	uint32_t vector_off, vector_bytes; /* of all */
-	uint32_t query_n;                  /* 1..10000 */
-	float min_score;                   /* -INFINITY: none */
+	uint32_t query_n; /* 1..10000 */
+	float min_score; /* -INFINITY: none */
 	/* reply */
-	uint32_t count_off;            /* uint32_t[query_n]: results of each query */
+	uint32_t count_off; /* uint32_t[query_n]: results of each query */
 	uint32_t result_off, result_n; /* struct vexfs_result[result_n], of the first query first */
 	uint32_t reserved0;
 	uint64_t generation, distances, took_ns;
@@ -148,48 +154,49 @@ struct vexfs_batch_put { /* BATCH_PUT */
 	struct vexfs_hdr hdr;
 	char collection[VEXFS_NAME_MAX];
 	uint32_t point_off, point_n; /* struct vexfs_batch_point[point_n] */
-	uint64_t generation;         /* reply */
-	uint32_t done_n;             /* reply: points accepted; on error the index of the refused one */
+	uint64_t generation; /* reply */
+	uint32_t done_n; /* reply: points accepted; on error the index of the refused one */
 	uint32_t reserved0;
 	uint64_t reserved[2];
 };
 struct vexfs_export { /* EXPORT: pages of a collection; through the query file */
 	struct vexfs_hdr hdr;
 	char collection[VEXFS_NAME_MAX];
-	uint64_t cursor;             /* 0 first; the reply's goes into the next request */
-	uint32_t point_max;          /* 1..10000 */
+	uint64_t cursor; /* 0 first; the reply's goes into the next request */
+	uint32_t point_max; /* 1..10000 */
 	uint32_t point_n, point_off; /* reply: struct vexfs_batch_point[point_n]; 0: the end */
-	uint32_t dim;                /* reply */
-	uint64_t generation;         /* reply */
+	uint32_t dim; /* reply */
+	uint64_t generation; /* reply */
 	uint64_t reserved[2];
 };
 struct vexfs_collection { /* COLLECTION_CREATE, _DROP, _INFO; INDEX_BUILD, _REBUILD, _OPTIMIZE, _INFO: answered when it is done */
 	struct vexfs_hdr hdr;
 	char collection[VEXFS_NAME_MAX];
-	uint32_t dim, metric, dtype; /* metric: 0 l2, 1 cosine, 2 dot, 3 l1, 4 hamming; dtype: 0 f32, 1 f16, 2 bf16, 3 i8, 4 binary */
+	uint32_t dim, metric,
+	        dtype; /* metric: 0 l2, 1 cosine, 2 dot, 3 l1, 4 hamming; dtype: 0 f32, 1 f16, 2 bf16, 3 i8, 4 binary */
 	uint32_t M, ef_construction, ef;
-	uint32_t uid, gid, mode, reserved0;            /* reply */
-	uint64_t points, linked, tail, dead;           /* reply */
-	uint64_t index_bytes, generation;              /* reply */
+	uint32_t uid, gid, mode, reserved0; /* reply */
+	uint64_t points, linked, tail, dead; /* reply */
+	uint64_t index_bytes, generation; /* reply */
 	uint64_t reserved[2];
 };
 
 struct vexfs_flush { /* FLUSH: answered when everything acknowledged so far is on disk and searchable */
 	struct vexfs_hdr hdr;
-	uint64_t generation;        /* reply */
+	uint64_t generation; /* reply */
 	uint32_t pending, complete; /* reply */
 	uint64_t reserved[2];
 };
 struct vexfs_text { /* STATS, STATS_RESET: reply, followed by JSON */
 	struct vexfs_hdr hdr;
 	uint32_t text_off, text_bytes; /* reply */
-	uint64_t generation;           /* reply */
+	uint64_t generation; /* reply */
 	uint64_t reserved[2];
 };
 
 /* The number carries the buffer's size: a buffer of 4096 or of 16383 bytes, the message (hdr.size <= it) at its start; the reply
  * overwrites it.  ENOSPC when the reply does not fit: ask for fewer results, or use the query file. */
-#define VEXFS_IOC_MAGIC 'V'
+#define VEXFS_IOC_MAGIC   'V'
 #define VEXFS_IOC_4K(op)  _IOC(_IOC_READ | _IOC_WRITE, VEXFS_IOC_MAGIC, (op), 4096)
 #define VEXFS_IOC_16K(op) _IOC(_IOC_READ | _IOC_WRITE, VEXFS_IOC_MAGIC, (op), 16383)
 

@@ -10,8 +10,8 @@
 
 static int tap_n, tap_bad;
 
-__attribute__((format(printf, 4, 5))) static inline int tap_line(int good, const char *file, int line, const char *fmt,
-	...)
+__attribute__((format(printf, 4, 5))) static inline int tap_line(
+        int good, const char *file, int line, const char *fmt, ...)
 {
 	va_list ap;
 	va_start(ap, fmt);
@@ -32,8 +32,8 @@ __attribute__((format(printf, 4, 5))) static inline int tap_line(int good, const
 #define T_STR(a, b, what)                                                                                              \
 	do {                                                                                                           \
 		const char *t_a = (a), *t_b = (b);                                                                     \
-		tap_line(t_a && t_b && !strcmp(t_a, t_b), __FILE__, __LINE__, "%s: \"%s\", want \"%s\"", what, t_a,      \
-			t_b);                                                                                          \
+		tap_line(t_a &&t_b && !strcmp(t_a, t_b), __FILE__, __LINE__, "%s: \"%s\", want \"%s\"", what, t_a,     \
+		        t_b);                                                                                          \
 	} while (0)
 #define T_NEAR(a, b, eps, what)                                                                                        \
 	do {                                                                                                           \

@@ -61,7 +61,8 @@ def main():
                 h = hashlib.blake2b(w.encode(), digest_size=4).digest()
                 v[int.from_bytes(h[:2], "little") % DIM] += x if h[2] & 1 else -x
             f.write(json.dumps({"path": rel, "vector": [round(x, 5) for x in v]}) + "\n")
-            top = sorted((w for w in weight if 1 < seen[w] <= max(2, len(files) // 4)), key=lambda w: -weight[w])[:2]
+            top = sorted((w for w in weight if len(w) > 5 and 1 < seen[w] <= max(2, len(files) // 4)), key=lambda w: -weight[w])
+            top = top[:1] + [w for w in top[1:] if w[:4] != top[0][:4]][:1]
             if len(top) == 2:  # prose reads better than code
                 score = (rel.endswith((".md", ".txt", ".org", ".rst")), weight[top[0]] + weight[top[1]])
                 if best is None or score > best[0]:

@@ -29,30 +29,36 @@
 #include "base/sbuf.h"
 #include "base/wq.h"
 
-enum eng_components { ENG_none = 0, ENG_store = 1, ENG_search = 3, ENG_all = 7 }; /* store; + index, search; + text ingest, walk */
+enum eng_components {
+	ENG_none = 0,
+	ENG_store = 1,
+	ENG_search = 3,
+	ENG_all = 7
+}; /* store; + index, search; + text ingest, walk */
 enum eng_comp_state { ENGS_off, ENGS_cold, ENGS_opening, ENGS_ready, ENGS_failed };
 
 struct eng_cfg {
 	struct os *os;
-	int root_fd;           /* DIR, O_RDONLY|O_DIRECTORY; borrowed */
-	const char *dir;       /* absolute path of DIR, for people */
-	const char *mnt;       /* absolute mount point or NULL */
+	int root_fd; /* DIR, O_RDONLY|O_DIRECTORY; borrowed */
+	const char *dir; /* absolute path of DIR, for people */
+	const char *mnt; /* absolute mount point or NULL */
 	const char *store_dir; /* NULL: DIR/.vexfs */
 	enum eng_components components;
 	uint64_t mem_limit;
 	bool read_only;
-	uint32_t owner_uid;    /* the mount's owner */
+	uint32_t owner_uid; /* the mount's owner */
 	/* for status: what serves the mount, why not a faster one ("": nothing to say), bytes reserved for its rings.  The caller's own,
 	 * filled by it when known, which is after eng_new; alive as long as the engine */
 	const char *transport, *transport_why;
 	const uint64_t *transport_ring_bytes;
-	const char *watch, *watch_why; /* likewise: how changes behind the mount are seen (NULL: "none"), why no better way */
+	const char *watch,
+	        *watch_why; /* likewise: how changes behind the mount are seen (NULL: "none"), why no better way */
 	const char *version;
 };
 struct engine;
 int eng_new(const struct eng_cfg *cfg, struct engine **ret); /* no I/O, no thread */
-int eng_start(struct engine *e);                             /* threads; outside FUSE callbacks */
-void eng_stop(struct engine *e);                             /* answers parked jobs, publishes (<= 5 s), closes */
+int eng_start(struct engine *e); /* threads; outside FUSE callbacks */
+void eng_stop(struct engine *e); /* answers parked jobs, publishes (<= 5 s), closes */
 void eng_free(struct engine *e);
 const struct eng_cfg *eng_cfg(const struct engine *e);
 
@@ -69,12 +75,15 @@ struct eng_file {
 };
 /* a writable handle was opened / the last or a not-last one was released, or the file was truncated by path. @wrote: data may differ */
 void eng_note_open_write(struct engine *e, const struct obj_key *key);
-void eng_note_release_write(struct engine *e, const struct eng_file *f, const struct obj_key *parent, const char *name, bool wrote);
-void eng_note_changed(struct engine *e, const struct eng_file *f);               /* truncate, fallocate without a handle */
-void eng_note_create(struct engine *e, const struct eng_file *f, const struct obj_key *parent, const char *name); /* file, dir, link */
+void eng_note_release_write(
+        struct engine *e, const struct eng_file *f, const struct obj_key *parent, const char *name, bool wrote);
+void eng_note_changed(struct engine *e, const struct eng_file *f); /* truncate, fallocate without a handle */
+void eng_note_create(struct engine *e, const struct eng_file *f, const struct obj_key *parent,
+        const char *name); /* file, dir, link */
 void eng_note_link(struct engine *e, const struct eng_file *f, const struct obj_key *parent, const char *name);
 /* @nlink_left: links that remain */
-void eng_note_unlink(struct engine *e, const struct obj_key *key, const struct obj_key *parent, const char *name, uint64_t nlink_left, bool dir);
+void eng_note_unlink(struct engine *e, const struct obj_key *key, const struct obj_key *parent, const char *name,
+        uint64_t nlink_left, bool dir);
 /* rename; @moved is the object now at the new name; @over the one that was replaced there (len 0: none, over_left: its links left);
  * exchange: both moved */
 struct eng_rename {
@@ -98,33 +107,37 @@ int eng_points(struct engine *e, const struct obj_key *key, uint64_t *ret_bytes)
 
 /* ---- jobs ----------------------------------------------------------------------------------------------------------------- */
 enum eng_verb {
-	EV_put,         /* file or free point: vector (+ payload) */
-	EV_get,         /* -> vec, dim, state, payload; coll "*": all user vectors of a file -> out_packed[], and payload */
-	EV_del,         /* vector of collection, or all when coll is "*" */
-	EV_payload,     /* set (data_n 0: remove) */
-	EV_batch_put,   /* points[point_n] */
-	EV_search,      /* vector | text | like -> res[] */
-	EV_status,      /* -> text (JSON) */
-	EV_wait,        /* until pending 0 (and durable); want_durable, rescan */
+	EV_put, /* file or free point: vector (+ payload) */
+	EV_get, /* -> vec, dim, state, payload; coll "*": all user vectors of a file -> out_packed[], and payload */
+	EV_del, /* vector of collection, or all when coll is "*" */
+	EV_payload, /* set (data_n 0: remove) */
+	EV_batch_put, /* points[point_n] */
+	EV_search, /* vector | text | like -> res[] */
+	EV_status, /* -> text (JSON) */
+	EV_wait, /* until pending 0 (and durable); want_durable, rescan */
 	EV_coll_create, /* coll */
 	EV_coll_drop,
-	EV_coll_info,   /* -> colls[0] */
-	EV_coll_list,   /* -> colls[] the caller may see */
-	EV_export,      /* rows [cursor, ...) of a collection -> points[]; cursor moves on; 0 points: the end */
-	EV_verify,      /* index_check + counts of the live store -> text (JSON) */
-	EV_retry,       /* owner: try a failed opening now */
-	EV_index,       /* coll, index_op: link all rows and publish; the collection's own or the mount's owner -> colls[0] */
-	EV_locate       /* key -> out_text: where that file is now, relative to the root, by a path the caller may read; -ENOENT.
+	EV_coll_info, /* -> colls[0] */
+	EV_coll_list, /* -> colls[] the caller may see */
+	EV_export, /* rows [cursor, ...) of a collection -> points[]; cursor moves on; 0 points: the end */
+	EV_verify, /* index_check + counts of the live store -> text (JSON) */
+	EV_retry, /* owner: try a failed opening now */
+	EV_index, /* coll, index_op: link all rows and publish; the collection's own or the mount's owner -> colls[0] */
+	EV_locate /* key -> out_text: where that file is now, relative to the root, by a path the caller may read; -ENOENT.
 	                   May be answered inline whenever the store is ready */
 };
-enum eng_index_op { ENG_INDEX_build, ENG_INDEX_rebuild, ENG_INDEX_optimize }; /* rebuild: from nothing; optimize: no dead rows left */
+enum eng_index_op {
+	ENG_INDEX_build,
+	ENG_INDEX_rebuild,
+	ENG_INDEX_optimize
+}; /* rebuild: from nothing; optimize: no dead rows left */
 enum eng_state { ENG_STATE_none, ENG_STATE_fresh, ENG_STATE_stale, ENG_STATE_pending, ENG_STATE_error };
 enum eng_mode { ENG_MODE_auto, ENG_MODE_vector, ENG_MODE_text, ENG_MODE_hybrid };
 
 struct eng_point {
 	const char *path; /* relative to the mount's root; NULL: free point */
 	uint64_t id;
-	const void *vec;  /* collection dtype, f32 for f32 */
+	const void *vec; /* collection dtype, f32 for f32 */
 	uint32_t vec_bytes;
 	const char *payload;
 	uint32_t payload_n;
@@ -134,7 +147,7 @@ struct eng_hit {
 	struct obj_key key; /* of a file: what EV_locate finds it by later */
 	uint64_t id, ino;
 	float score, distance;
-	uint8_t state;    /* enum eng_state */
+	uint8_t state; /* enum eng_state */
 	const char *collection;
 	bool has_locator;
 	uint64_t byte0, byte1;
@@ -166,11 +179,11 @@ struct eng_job {
 	enum eng_verb verb;
 	struct eng_caller who;
 	struct arena *arena; /* results live here; the job's owner keeps it until it has read them */
-	const char *coll;    /* NULL: default (search by text: "text") */
-	struct obj_key key;  /* the file by key: from fs/, or len 0 and path */
-	int fd;              /* open (O_PATH will do) fd of that file so its path can be found, or -1; borrowed until eng_submit RETURNS
+	const char *coll; /* NULL: default (search by text: "text") */
+	struct obj_key key; /* the file by key: from fs/, or len 0 and path */
+	int fd; /* open (O_PATH will do) fd of that file so its path can be found, or -1; borrowed until eng_submit RETURNS
 	                        (the engine dups it when it parks) */
-	const char *path;    /* or the file by path relative to the root */
+	const char *path; /* or the file by path relative to the root */
 	bool is_free_point;
 	uint64_t free_id;
 	const void *vec;
@@ -184,7 +197,7 @@ struct eng_job {
 	const char *like; /* path: search near that file's vector, which is left out itself */
 	bool by_like_key; /* like by job->key/fd instead */
 	const char *scope; /* subtree relative to the root, NULL: all */
-	uint32_t k, ef;    /* 0: defaults */
+	uint32_t k, ef; /* 0: defaults */
 	const struct flt *filter; /* base/filter.h, or NULL; borrowed until done */
 	float min_score;
 	bool has_min_score;
@@ -196,10 +209,11 @@ struct eng_job {
 	uint8_t index_op; /* enum eng_index_op */
 	uint64_t cursor;
 	_Atomic int cancel; /* set by anyone: FUSE_INTERRUPT */
-	void (*done)(struct eng_job *j); /* called once if eng_submit returned ENG_PARKED; on an engine thread (128 KiB of stack) */
+	void (*done)(struct eng_job
+	                *j); /* called once if eng_submit returned ENG_PARKED; on an engine thread (128 KiB of stack) */
 	void *u;
 	/* out */
-	int rc;               /* 0 or < 0 */
+	int rc; /* 0 or < 0 */
 	struct vx_errinfo err; /* detail when rc < 0 */
 	uint64_t generation, pending, took_ns, distances;
 	bool complete, used_exact;

@@ -282,7 +282,8 @@ struct engine {
 	uint32_t missed_n;
 	_Atomic int walk_due, walk_running;
 	_Atomic uint32_t walk_no; /* number of the running or last walk */
-	_Atomic uint64_t walks_begun, walks_done; /* numbers of the last that began, and of the last that came to its end */
+	_Atomic uint64_t walks_begun,
+	        walks_done; /* numbers of the last that began, and of the last that came to its end */
 	_Atomic uint64_t events_lost;
 	_Atomic uint64_t damaged; /* catalog rows that could not be read */
 	bool rebind; /* the root's key differs from the catalog's: objects are found again by path */

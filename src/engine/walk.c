@@ -304,7 +304,8 @@ void walk_run(struct engine *e)
 		drop_nameless(&w);
 	if (rc >= 0 && !eng_stopping(e)) {
 		e->rebind = false;
-		atomic_store(&e->walks_done, no); /* who asked before it began is answered, whatever came to nothing before */
+		atomic_store(&e->walks_done,
+		        no); /* who asked before it began is answered, whatever came to nothing before */
 		perf_add(PERFC_walks, 1);
 	}
 	mem_free(MEM_engine, w.path);

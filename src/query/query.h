@@ -15,23 +15,23 @@ struct vq {
 	struct eng_job j; /* j.arena == &arena; j.done and j.u are query's; use on_done and u here */
 	struct arena arena;
 	struct engine *e;
-	struct sbuf out;     /* the rendered answer */
+	struct sbuf out; /* the rendered answer */
 	uint32_t pretty;
 	void (*on_done)(struct vq *q); /* called once if vq_submit returned ENG_PARKED, on an engine thread */
 	void *u;
 	const struct verb *verb; /* what was asked; NULL until parsed */
-	uint32_t uapi_op;    /* binary: the verb's number, 0 for JSON */
-	uint64_t t0_ns;      /* when it was submitted */
-	bool search_next;    /* a search with "wait": it waits now */
+	uint32_t uapi_op; /* binary: the verb's number, 0 for JSON */
+	uint64_t t0_ns; /* when it was submitted */
+	bool search_next; /* a search with "wait": it waits now */
 	/* batch_search: queries run one after the other, each leaves its results here */
 	uint32_t batch_n, batch_i;
 	const uint8_t *batch_vec; /* batch_n vectors of j.vec_bytes */
 	struct vq_batch {
 		const struct eng_hit *res;
 		uint32_t n;
-	} *batch;
+	} * batch;
 	uint64_t batch_distances, batch_ns;
-	char small[1536];     /* an error answer when the arena has no room for one */
+	char small[1536]; /* an error answer when the arena has no room for one */
 	struct wq_item item; /* for the front's own lists */
 };
 /* vq_new - from a pool; at most 256 at once: NULL beyond. vq_free takes NULL; resets everything. */
@@ -63,11 +63,11 @@ bool vq_coll_name_ok(const char *s, size_t n);
  * 0; -VX_ERR_filter_syntax with byte and reason; -VX_ERR_query_too_long, -VX_ERR_arena_full. */
 struct flt;
 int vq_filter_parse(struct arena *a, const char *s, size_t n, int64_t now_s, const struct flt **ret, size_t *reterr_at,
-	const char **reterr_why);
+        const char **reterr_why);
 struct js;
 /* vq_filter_value - the value of the key "filter" in a request. 0 or < 0 with the position in the js's errinfo. */
 int vq_filter_value(struct vq *q, struct js *js);
-const char *vq_state_name(uint8_t state);   /* enum eng_state */
+const char *vq_state_name(uint8_t state); /* enum eng_state */
 const char *vq_metric_name(uint8_t metric); /* enum vx_metric: "cosine" */
 const char *vq_dtype_name(uint8_t dtype);
 int vq_metric_by_name(const char *s, size_t n); /* < 0: none */
@@ -80,31 +80,34 @@ void vq_error_json(struct sbuf *b, const struct vx_errinfo *err);
 int vq_payload_check(const char *p, size_t n);
 
 /* every key any verb takes; a verb's set is a mask of them. @N is the name in JSON */
-#define VQ_KEYS(X) \
-	X(verb) X(collection) X(vector) X(text) X(like) X(k) X(ef) X(exact) X(filter) X(scope) X(mode) X(wait) X(stale) \
-	X(with_vectors) X(with_payload) X(snippet) X(group) X(min_score) X(id) X(path) X(payload) X(points) X(name) \
-	X(dim) X(metric) X(dtype) X(M) X(ef_construction) X(cursor) X(limit) X(rescan) X(durable) X(vectors)
+#define VQ_KEYS(X)                                                                                                     \
+	X(verb)                                                                                                        \
+	X(collection) X(vector) X(text) X(like) X(k) X(ef) X(exact) X(filter) X(scope) X(mode) X(wait) X(stale)        \
+	        X(with_vectors) X(with_payload) X(snippet) X(group) X(min_score) X(id) X(path) X(payload) X(points)    \
+	                X(name) X(dim) X(metric) X(dtype) X(M) X(ef_construction) X(cursor) X(limit) X(rescan)         \
+	                        X(durable) X(vectors)
 enum vq_key {
 #define X(n) VQK_##n,
 	VQ_KEYS(X)
 #undef X
-		VQK_N
+	        VQK_N
 };
 static_assert(VQK_N <= 64, "a verb's keys are one u64");
 struct verb {
-	const char *name;      /* JSON "verb" */
-	uint32_t uapi;         /* VEXFS_OP_* or 0 */
-	uint8_t ev;            /* enum eng_verb */
+	const char *name; /* JSON "verb" */
+	uint32_t uapi; /* VEXFS_OP_* or 0 */
+	uint8_t ev; /* enum eng_verb */
 	bool owner_only, mutates;
-	uint8_t perf;          /* enum perf_op it is counted under */
-	uint64_t keys;         /* bit 1 << enum vq_key */
-	int (*local)(struct vq *q); /* answered without the engine; `ev` then only says how it is rendered. NULL for most */
+	uint8_t perf; /* enum perf_op it is counted under */
+	uint64_t keys; /* bit 1 << enum vq_key */
+	int (*local)(
+	        struct vq *q); /* answered without the engine; `ev` then only says how it is rendered. NULL for most */
 };
-int vq_local_stats(struct vq *q);       /* perf_text.c: out_text = operations and counters as JSON */
+int vq_local_stats(struct vq *q); /* perf_text.c: out_text = operations and counters as JSON */
 int vq_local_stats_reset(struct vq *q);
-int vq_local_caps(struct vq *q);       
+int vq_local_caps(struct vq *q);
 void vq_stats_json(struct sbuf *b);
-void vq_metrics_text(struct sbuf *b);   /* Prometheus text format 0.0.4 */
+void vq_metrics_text(struct sbuf *b); /* Prometheus text format 0.0.4 */
 const struct verb *verb_by_name(const char *name, size_t n);
 const struct verb *verb_by_uapi(uint32_t op);
 const struct verb *verb_next(const struct verb *prev); /* NULL: the first; NULL at the end */
