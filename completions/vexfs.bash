@@ -1,7 +1,7 @@
 # bash completion of vexfs(1)
 _vexfs() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} cmd=${COMP_WORDS[1]}
-	local commands='mount umount status wait search similar query set get rm import export collection verify help'
+	local commands='mount umount status wait search similar query set get rm import export collection verify mcp model help'
 	if ((COMP_CWORD == 1)); then
 		mapfile -t COMPREPLY < <(compgen -W "$commands --help --version" -- "$cur")
 		return
@@ -30,6 +30,7 @@ _vexfs() {
 		import) opts='--into --metric --first-id --batch' ;;
 		export) opts='--ids' ;;
 		collection) opts='--dim --metric --dtype --json' ;;
+		model) opts='list add use --from --endpoint --model --key-file --json' ;;
 		verify) opts='--repair --json --store' ;;
 		esac
 		mapfile -t COMPREPLY < <(compgen -W "$opts --help" -- "$cur")

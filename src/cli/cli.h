@@ -29,6 +29,8 @@ int cmd_import(int argc, char **argv);
 int cmd_export(int argc, char **argv);
 int cmd_collection(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
+int cmd_mcp(int argc, char **argv);
+int cmd_model(int argc, char **argv);
 
 struct cli_command {
 	const char *name, *args, *what; /* what: one line; args: the synopsis after the name */
