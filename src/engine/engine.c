@@ -58,7 +58,7 @@ uint64_t bell_wait(struct bell *b, uint64_t seen, uint64_t timeout_ns)
 {
 	/* the real clock, whatever the engine's own says: the condition variable waits by it */
 	uint64_t ns = os_mono_ns(os_real()) + (timeout_ns > 3600ull * 1000000000 ? 3600ull * 1000000000 : timeout_ns);
-	struct timespec until = { .tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000) };
+	struct timespec until = {.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = (long)(ns % 1000000000)};
 	pthread_mutex_lock(&b->lock);
 	while (b->rings == seen) {
 		if (timeout_ns == WQ_FOREVER)
