@@ -4,8 +4,8 @@
 usage: check_rules.py SRC [BUILD]
 
 Calls: each rule names functions that only some files may call.  A line that must break a rule says so: `/* rule NAME: reason */`.
-Symbols (with BUILD, a Meson build directory): every global function of a layer's static library begins with the layer's name, or with
-the stem of one of its files or headers, so that a name tells where it is from.
+Symbols (with BUILD, a Meson build directory): every global function of a layer's static library begins with the layer's name, or
+with a part of the name of one of its files, so that a name tells where it is from; tools/prefixes.txt lists the others.
 """
 import pathlib
 import re
@@ -72,7 +72,7 @@ def check_symbols(root, build):
         layer = lib.parent.name
         stems = {layer}
         for f in (root / layer).glob("*.[ch]"):
-            stems |= {f.stem, f.stem.split("_")[0]}
+            stems |= {f.stem, *f.stem.split("_"), *(part + "s" for part in f.stem.split("_"))}
         extra = root.parent / "tools" / "prefixes.txt"
         for line in extra.read_text().splitlines() if extra.exists() else []:
             who, _, names = line.split("#", 1)[0].partition(":")
