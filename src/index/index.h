@@ -63,6 +63,20 @@ float flat_distance(const struct vec_rows *rows, const void *a, const void *b);
 /* index_score - higher is better, from a distance: cosine 1-d; dot -d; l2 1/(1+d); l1 1/(1+d); hamming 1-d/bits. */
 float index_score(uint8_t metric, uint32_t dim, float distance);
 
+/* index_search_batch - n queries (1..CONF_BATCH_MAX) by up to @threads threads, this one included.
+ * @ret    ret[i] holds q[i].k hits;  @ret_n  what index_search returned for each.  0 or -VX_ERR_batch_range. */
+int index_search_batch(struct index *ix, struct index_query *q, uint32_t n, uint32_t threads,
+        struct index_hit *const *ret, int *ret_n);
+/* index_search_range - every row not farther than @most_distance, nearest first, at most q->k of them (hit[k]). As exact as ef. */
+int index_search_range(struct index *ix, struct index_query *q, float most_distance, struct index_hit *ret);
+/* index_recall - recall@k of the live index at @ef, measured against the exact scan with stored rows as queries (1..1000 of
+ * them).  Costs a scan a sample: for background threads.  0 or < 0. */
+int index_recall(struct index *ix, const struct row_bits *live, uint32_t k, uint32_t ef, uint32_t samples,
+        const _Atomic int *cancel, double *ret_recall);
+/* index_tune - the least of a row of ef values whose measured recall reaches @target in [0, 1]; 0: none does, search exactly. */
+int index_tune(struct index *ix, const struct row_bits *live, uint32_t k, double target, uint32_t samples,
+        const _Atomic int *cancel, uint32_t *ret_ef, double *ret_recall);
+
 /* index_publish - write the graph as an immutable file `name` in dirfd: temporary file, fsync, rename, fsync of the directory.
  * CRC a 4 KiB page; the header records dim, metric, M, count, entry, @generation. Runs beside searches; not beside writers. */
 int index_publish(struct index *ix, struct os *os, int dirfd, const char *name, uint64_t generation);
