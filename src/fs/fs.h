@@ -52,8 +52,8 @@ const char *fs_watch_why(const struct fs *f); /* why none; "" when there is one 
 /* fs_ref - identify a real node: its key, its state now, and an O_PATH fd. Put it back with fs_ref_put. 0 or -errno. */
 struct fs_ref {
 	struct eng_file file;
-	int fd;
-	void *hold;
+	int fd, slot;
+	void *handle, *pin, *hold; /* inode.c's */
 };
 int fs_ref(struct fs *f, fuse_ino_t ino, struct fs_ref *ret);
 void fs_ref_put(struct fs *f, struct fs_ref *r);

@@ -292,7 +292,7 @@ int inode_enter(struct fs *f, struct inode *dir, const char *name, int fd, const
 		idtab_put(&t->tab, &fresh->id);
 		atomic_fetch_sub_explicit(&t->nodes, 1, memory_order_relaxed);
 	}
-	if (!has_name(s, ip, dir, name)) {
+	if (name && !has_name(s, ip, dir, name)) {
 		char *copy = mem_strdup(MEM_inode, name);
 		if (copy)
 			set_name(f, s, ip, dir, copy);
@@ -323,7 +323,7 @@ void inode_unnamed(struct fs *f, struct inode *ip, struct inode *dir, const char
 {
 	struct itable *t = f->inodes;
 	struct ishard *s = shard_ip(t, ip);
-	bool ours = has_name(s, ip, dir, name);
+	bool ours = name && has_name(s, ip, dir, name);
 	if (ours)
 		set_name(f, s, ip, NULL, NULL);
 	if (nlink && (ip->mnt != MNT_NONE || !ours)) {
@@ -335,6 +335,7 @@ void inode_unnamed(struct fs *f, struct inode *ip, struct inode *dir, const char
 		ip->pin_fd = fd;
 		fd = -1;
 	}
+	ip->pin_drop = false;
 	pthread_mutex_unlock(&s->lock);
 	if (fd >= 0)
 		close(fd);
@@ -421,9 +422,11 @@ static bool fd_at_hand(struct fs *f, struct inode *ip, struct ifd *ret)
 	}
 	struct ishard *s = shard_ip(t, ip);
 	pthread_mutex_lock(&s->lock);
-	if (ip->pin_fd >= 0)
+	if (ip->pin_fd >= 0 && !ip->pin_drop) {
+		ip->pin_users++;
+		ret->pin = ip;
 		ret->fd = ip->pin_fd;
-	else if (ip->handles) {
+	} else if (ip->handles) {
 		ret->h = ip->handles;
 		atomic_fetch_add_explicit(&ret->h->refs, 1, memory_order_relaxed);
 		ret->fd = ret->h->fd;
@@ -518,9 +521,35 @@ int inode_fd(struct fs *f, struct inode *ip, struct ifd *ret)
 	return 0;
 }
 
+static void pin_put(struct fs *f, struct inode *ip, bool user)
+{
+	struct ishard *s = shard_ip(f->inodes, ip);
+	int fd = -1;
+	pthread_mutex_lock(&s->lock);
+	ip->pin_users -= user;
+	ip->pin_drop |= !user;
+	if (!ip->pin_users && ip->pin_drop) {
+		fd = ip->pin_fd;
+		ip->pin_fd = -1;
+		ip->pin_drop = false;
+	}
+	pthread_mutex_unlock(&s->lock);
+	if (fd >= 0) {
+		close(fd);
+		atomic_fetch_sub_explicit(&f->inodes->pins, 1, memory_order_relaxed);
+	}
+}
+void inode_unpin(struct fs *f, struct inode *ip)
+{
+	if (ip->mnt != MNT_NONE && ip->pin_fd >= 0)
+		pin_put(f, ip, false);
+}
+
 void inode_fd_put(struct fs *f, struct ifd *r)
 {
-	if (r->h)
+	if (r->pin)
+		pin_put(f, r->pin, true);
+	else if (r->h)
 		handle_put(f, r->h);
 	else if (r->slot >= 0)
 		fdc_put(f->inodes, r->slot);
@@ -565,26 +594,26 @@ int fs_ref(struct fs *f, fuse_ino_t ino, struct fs_ref *ret)
 	struct inode *ip = inode_get(f, ino);
 	if (!ip)
 		return -ESTALE;
+	/* the fd at hand, with what keeps it open: a slot of the cache or a handle, each counted */
 	struct ifd r;
 	int rc = inode_fd(f, ip, &r);
 	if (rc < 0) {
 		inode_put(f, ip);
 		return rc;
 	}
-	/* a plain dup: the ref may be kept over a park, while the fd at hand may go with its handle */
-	*ret = (struct fs_ref){.fd = fcntl(r.fd, F_DUPFD_CLOEXEC, 3), .hold = ip};
-	if (ret->fd < 0 || fstatat(ret->fd, "", &ret->file.st, AT_EMPTY_PATH))
+	*ret = (struct fs_ref){.fd = r.fd, .slot = r.slot, .handle = r.h, .pin = r.pin, .hold = ip};
+	if (fstatat(ret->fd, "", &ret->file.st, AT_EMPTY_PATH))
 		rc = -errno;
 	ret->file.key = ip->key;
-	inode_fd_put(f, &r);
 	if (rc < 0)
 		fs_ref_put(f, ret);
 	return rc;
 }
 void fs_ref_put(struct fs *f, struct fs_ref *r)
 {
+	struct ifd fd = {.fd = r->fd, .slot = r->slot, .h = r->handle, .pin = r->pin};
 	if (r->fd >= 0)
-		close(r->fd);
+		inode_fd_put(f, &fd);
 	inode_put(f, r->hold);
 	*r = (struct fs_ref){.fd = -1};
 }

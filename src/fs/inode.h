@@ -61,6 +61,8 @@ struct inode {
 	bool hashed;
 	_Atomic bool vec_dirty; /* a vector operation came in by this node since its last fsync */
 	int pin_fd; /* >= 0: O_PATH of a node without a name */
+	uint32_t pin_users; /* operations that borrow it now */
+	bool pin_drop; /* to be closed with the last of them */
 	int slot; /* in the fd cache, or -1; guarded by the cache's lock */
 	struct inode *parent; /* holds a ref; NULL: root, or no name */
 	char *name;
@@ -102,6 +104,7 @@ struct ifd {
 	int fd;
 	int slot;
 	struct handle *h;
+	struct inode *pin;
 };
 
 #define IFD_OWN (-2) /* slot: the fd is nobody's: closed by inode_fd_put */
@@ -157,6 +160,8 @@ void inode_rename(
         struct fs *f, struct inode *ip, struct inode *dir, const char *name); /* its name now; NULL, NULL: none */
 /* inode_unnamed - (dir, name) of ip is gone. With no links left, or no other way to find it, fd is pinned. @fd O_PATH, taken. */
 void inode_unnamed(struct fs *f, struct inode *ip, struct inode *dir, const char *name, int fd, uint64_t nlink);
+/* inode_unpin - it has a name again (linkat of an O_TMPFILE) */
+void inode_unpin(struct fs *f, struct inode *ip);
 /* inode_name - copy the node's parent key and name; false: it has none */
 bool inode_name(struct fs *f, struct inode *ip, struct obj_key *ret_parent, char *ret_name, size_t cap);
 
@@ -166,6 +171,7 @@ int inode_open(struct fs *f, struct inode *ip, int flags); /* a fresh fd, >= 0 o
 int inode_stat(struct fs *f, struct inode *ip, struct stat *ret);
 uint64_t inode_show_ino(struct fs *f, const struct stat *st); /* the number shown: st_ino, mixed below submounts */
 void proc_path(char p[PROC_PATH_MAX], int fd); /* "/proc/self/fd/N" */
+#define PROC_PATH_NAME 14 /* where N begins */
 int fd_opath(struct fs *f, int dirfd,
         const char *name); /* openat O_PATH|O_NOFOLLOW; drops cached fds and retries when out of fds */
 
@@ -191,6 +197,7 @@ struct fs_priv {
 	uint64_t hide_dev; /* the store's directory when it is elsewhere inside DIR: its parent and name */
 	uint64_t hide_ino;
 	const char *hide_name;
+	int proc_fd; /* /proc/self/fd; -1: none */
 	struct watch *watch; /* NULL: changes behind the mount are not seen */
 };
 struct fs_creds {
@@ -246,6 +253,8 @@ void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *v
 void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
 void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
 
+/* op_enter_fd - the same for an object that is open and has no name */
+int op_enter_fd(struct fs *f, int fd, struct fuse_entry_param *ret, struct inode **ret_ip);
 /* xattr_list - the names of the backing file without what is not shown: bytes in p, or < 0; cap >= 64 KiB */
 ssize_t xattr_list(fuse_req_t req, struct fs *f, fuse_ino_t ino, char *p, size_t cap);
 
@@ -258,6 +267,7 @@ void *transport_scratch(size_t *ret_cap);
 #define TRANSPORT_MAX_WRITE (128u << 10)
 /* transport_kill_priv - the running request asks us to clear suid and sgid (a write, truncation or O_TRUNC by one without CAP_FSETID) */
 bool transport_kill_priv(void);
+bool transport_tmpfile(void); /* the running CREATE is for a file without a name (O_TMPFILE) */
 /* fs_kill_priv - clear suid, and sgid of what its group may execute or the caller is not of; the kernel is told. @fd open, not O_PATH */
 void fs_kill_priv(fuse_req_t req, fuse_ino_t ino, int fd);
 bool fs_in_group(fuse_req_t req, gid_t gid); /* the caller, by his process's groups */

@@ -38,7 +38,6 @@ static bool can_write(int flags)
 
 void fs_kill_priv(fuse_req_t req, fuse_ino_t ino, int fd)
 {
-	struct fs *f = fs_of(req);
 	struct stat st;
 	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || !(st.st_mode & (S_ISUID | S_ISGID)))
 		return;
@@ -48,7 +47,7 @@ void fs_kill_priv(fuse_req_t req, fuse_ino_t ino, int fd)
 	if (m == st.st_mode || fchmod(fd, m & 07777))
 		return;
 	/* what the kernel has cached still says suid, and exec looks there; attributes alone, no lock of this request is needed */
-	(void)fuse_lowlevel_notify_inval_inode(f->se, ino, -1, 0); /* not cached any more: as well */
+	(void)fuse_lowlevel_notify_inval_inode(fs_of(req)->se, ino, -1, 0); /* not cached any more: as well */
 }
 
 static bool same_content(struct inode *ip, const struct stat *st)
@@ -136,7 +135,8 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 		fs_reply_rc(req, -EROFS);
 		return;
 	}
-	int rc = fs_name_ok(name);
+	bool tmp = transport_tmpfile();
+	int rc = tmp ? 0 : fs_name_ok(name);
 	if (rc >= 0) {
 		dir = inode_get(f, parent);
 		rc = dir ? inode_fd(f, dir, &r) : -ESTALE;
@@ -146,10 +146,13 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 		fs_reply_rc(req, rc);
 		return;
 	}
-	rc = fs_hidden(f, dir, name) ? -EEXIST : fs_creds_begin(req, &c);
+	rc = !tmp && fs_hidden(f, dir, name) ? -EEXIST : fs_creds_begin(req, &c);
 	if (rc >= 0) {
-		int fl = backing_flags(fi->flags) | (fi->flags & O_EXCL) | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY |
-		         O_NONBLOCK;
+		if (tmp)
+			name = ".";
+		int fl = tmp ? backing_flags(fi->flags) | (fi->flags & O_EXCL) | O_TMPFILE | O_CLOEXEC
+		             : backing_flags(fi->flags) | (fi->flags & O_EXCL) | O_CREAT | O_NOFOLLOW | O_CLOEXEC |
+		                         O_NOCTTY | O_NONBLOCK;
 		fd = openat(r.fd, name, fl, mode);
 		if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
 			fdc_shrink(f->inodes, 8);
@@ -159,8 +162,8 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 		fs_creds_end(&c);
 	}
 	if (rc >= 0)
-		rc = op_enter(f, dir, r.fd, name, &e, &ip);
-	if (rc >= 0 && f->e) {
+		rc = tmp ? op_enter_fd(f, fd, &e, &ip) : op_enter(f, dir, r.fd, name, &e, &ip);
+	if (rc >= 0 && f->e && !tmp) {
 		struct eng_file ef = {.key = ip->key, .st = e.attr};
 		eng_note_create(f->e, &ef, &dir->key, name);
 	}

@@ -64,6 +64,32 @@ int op_enter(struct fs *f, struct inode *dir, int dirfd, const char *name, struc
 	return 0;
 }
 
+int op_enter_fd(struct fs *f, int fd, struct fuse_entry_param *ret, struct inode **ret_ip)
+{
+	char p[PROC_PATH_MAX];
+	proc_path(p, fd);
+	int pin = open(p, O_PATH | O_CLOEXEC), path = fcntl(pin, F_DUPFD_CLOEXEC, 3);
+	int rc = pin < 0 || path < 0 ? -errno : 0;
+	memset(ret, 0, sizeof *ret);
+	if (rc >= 0 && fstatat(pin, "", &ret->attr, AT_EMPTY_PATH))
+		rc = -errno;
+	if (rc < 0) {
+		if (path >= 0)
+			close(path);
+	} else /* takes path */
+		rc = inode_enter(f, NULL, NULL, path, &ret->attr, true, ret_ip);
+	if (rc < 0) {
+		if (pin >= 0)
+			close(pin);
+		return rc;
+	}
+	inode_unnamed(f, *ret_ip, NULL, NULL, pin, 0); /* takes pin: without a name nothing else would find it again */
+	ret->ino = inode_id(f, *ret_ip);
+	ret->attr.st_ino = inode_show_ino(f, &ret->attr);
+	ret->attr_timeout = pt_attr_timeout(f, *ret_ip, &ret->attr);
+	return 0;
+}
+
 void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct fs *f = fs_of(req);
@@ -389,6 +415,8 @@ void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *n
 			rc = -errno;
 		if (rc >= 0)
 			rc = op_enter(f, to.dir, to.r.fd, newname, &e, &got);
+		if (rc >= 0 && got == ip && e.attr.st_nlink == 1)
+			inode_unpin(f, ip);
 		if (rc >= 0 && told) {
 			struct eng_file ef = {.key = got->key, .st = e.attr};
 			eng_note_link(f->e, &ef, &to.dir->key, newname);

@@ -48,6 +48,10 @@ void *transport_scratch(size_t *ret_cap)
 	*ret_cap = transport_cur.scratch_cap;
 	return transport_cur.scratch;
 }
+bool transport_tmpfile(void)
+{
+	return transport_cur.tmpfile;
+}
 bool transport_kill_priv(void)
 {
 	return transport_cur.kill_priv;
@@ -252,6 +256,11 @@ void transport_process(struct transport *t, uint8_t *msg, size_t n)
 	memcpy(&h, msg, sizeof h);
 	enum perf_op op = wire_perf_op(h.opcode);
 	transport_cur.kill_priv = t->killpriv && wants_kill(h.opcode, msg + sizeof h);
+	transport_cur.tmpfile = h.opcode == FUSE_TMPFILE;
+	if (h.opcode == FUSE_TMPFILE) { /* newer than this libfuse; request and answer are those of CREATE */
+		h.opcode = FUSE_CREATE;
+		memcpy(msg, &h, sizeof h);
+	}
 	if (h.opcode == FUSE_INIT)
 		init_seen(t, msg, n, h.unique);
 	struct fuse_buf fb = {.mem = msg, .size = n};

@@ -66,7 +66,7 @@ struct transport_cur {
 	uint8_t *scratch;
 	size_t scratch_cap;
 	struct ring_ent *ent; /* NULL: it came by /dev/fuse */
-	bool kill_priv;
+	bool kill_priv, tmpfile;
 };
 extern _Thread_local struct transport_cur transport_cur;
 
