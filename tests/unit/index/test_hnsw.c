@@ -386,6 +386,63 @@ static void hidden(uint64_t seed)
 	gen_done(&g);
 	fix_done(&f);
 }
+/* the n-th allocation fails, for every n: an error or a working index, nothing lost, nothing leaked */
+static void memory(uint64_t seed)
+{
+	struct fix f;
+	struct gen g;
+	char dir[] = "/tmp/vexfs-index-XXXXXX";
+	if (!mkdtemp(dir))
+		return;
+	int d = open(dir, O_RDONLY | O_DIRECTORY);
+	fix_init(&f, 132, VXD_f32, VXM_l2, 900, seed);
+	gen_init(&g, &f, 132);
+	fix_fill(&f, &g, 0, 900);
+	uint32_t wrong = 0, leaked = 0, refused = 0, n = 1;
+	for (; n < 130; n++) {
+		struct index *ix = NULL, *m = NULL;
+		struct index_hit hit[5];
+		uint64_t gen;
+		mem_fail_after(n);
+		int rc = index_new(&f.rows, NULL, &ix);
+		uint32_t linked = 0;
+		for (uint32_t i = 0; !rc && i < 600; i++) {
+			rc = index_insert(ix, i);
+			linked += !rc;
+			/* what failed may be tried again */
+			if (rc == -ENOMEM && !index_linked(ix, i))
+				rc = index_insert(ix, i), linked += !rc;
+		}
+		int rc2 = rc ? 0 : index_publish(ix, os_real(), d, "g", 1);
+		int rc3 = rc || rc2 ? 0 : index_open(&f.rows, NULL, os_real(), d, "g", &gen, &m);
+		struct index_query q = {.q = rows_vec(&f.rows, 77), .k = 5, .live = &f.live};
+		int k = ix ? index_search(ix, &q, hit) : 0, k2 = 0;
+		if (m) {
+			k2 = index_search(m, &q, hit);
+			(void)index_delete(m, 3); /* makes it resident, or not */
+			(void)index_insert(m, 700);
+		}
+		mem_fail_after(-1);
+		refused += rc || rc2 || rc3 || k < 0 || k2 < 0;
+		if (ix && !rc) {
+			struct index_report r;
+			uint64_t cut;
+			wrong += index_count(ix) != linked || index_repair(ix, &cut) || index_check(ix, &r);
+			q.ef = 200;
+			wrong += index_search(ix, &q, hit) != 5 || hit[0].row != 77;
+		}
+		index_free(m);
+		index_free(ix);
+		leaked += mem_used(MEM_index) + mem_used(MEM_index_work) != 0;
+	}
+	T_OK(!wrong && !leaked && refused, "allocation n fails, n up to %u: %u refusals, %u wrong, %u leaks", n,
+	        refused, wrong, leaked);
+	unlinkat(d, "g", 0);
+	close(d);
+	rmdir(dir);
+	gen_done(&g);
+	fix_done(&f);
+}
 int main(void)
 {
 	uint64_t seed = tap_seed(20261123);
@@ -411,6 +468,7 @@ int main(void)
 	files(seed, 24);
 	files(seed, 192); /* long enough to be projected */
 	edges(seed);
+	memory(seed);
 	filters(seed);
 	T_EQ(mem_used(MEM_index) + mem_used(MEM_index_work), 0, "nothing is left allocated");
 	return tap_done();
