@@ -37,11 +37,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 	while (in.n)
 		if (!fuzz_step(&w, &s, &in))
 			abort();
-	for (int i = 0; i < FUZZ_KEEP; i++) { /* handles don't pile up over millions of runs */
-		if (s.fh[i])
-			wire_release(&w, 1, s.fh[i], false);
-		if (s.node[i] && !fs_is_virt(s.node[i]))
-			wire_forget(&w, s.node[i], UINT64_MAX);
+	/* what the input opened and looked up is closed and forgotten, or a million inputs run out of fds */
+	struct itable *t = w.f->inodes;
+	for (uint32_t i = 0; i < t->htab.made; i++) {
+		struct idobj *o = idtab_at(&t->htab, i);
+		if (atomic_load(&o->gen) & 1)
+			wire_release(&w, 1, idobj_id(o), false);
 	}
+	for (uint32_t i = 1; i < t->tab.made; i++) {
+		struct idobj *o = idtab_at(&t->tab, i);
+		if (atomic_load(&o->gen) & 1)
+			wire_forget(&w, idobj_id(o), UINT64_MAX);
+	}
+	if (atomic_load(&t->handles_open))
+		abort();
 	return 0;
 }
