@@ -53,10 +53,10 @@ class Run:
     def left(self, most):
         return max(1.0, min(most, self.end - time.monotonic()))
 
-    def command(self, argv, most, env=None):
+    def command(self, argv, most, env=None, cwd=ROOT):
         """(status, output); status None when the time was up. The whole process group is ended then."""
         full = dict(os.environ, **(env or {}))
-        p = subprocess.Popen([str(a) for a in argv], cwd=ROOT, env=full, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        p = subprocess.Popen([str(a) for a in argv], cwd=cwd, env=full, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                              stdin=subprocess.DEVNULL, start_new_session=True)
         try:
             out, _ = p.communicate(timeout=self.left(most))
@@ -83,10 +83,10 @@ class Run:
                 print("    (out of time)")
         return kind == OK
 
-    def tap(self, name, argv, most=120, env=None, quiet=False):
+    def tap(self, name, argv, most=120, env=None, cwd=ROOT):
         """A program that prints TAP: each line counts; its plan must agree and its status be 0."""
         t0 = time.monotonic()
-        status, out = self.command(argv, most, env)
+        status, out = self.command(argv, most, env, cwd)
         plan, seen, bad, skipped = None, 0, [], 0
         for line in out.splitlines():
             m = re.match(r"(not )?ok\b(.*)", line)
@@ -150,7 +150,8 @@ def unit_tests(run, d, env=None, most=120, label=""):
     tests.sort(key=lambda t: (t["suite"], t["name"]))
     with concurrent.futures.ThreadPoolExecutor(CPUS) as ex:
         list(ex.map(lambda t: run.tap(f"{label}{t['suite'][0].split(':')[-1]}/{t['name']}", t["cmd"],
-                                      most=max(most, t.get("timeout") or 0), env={**(env or {}), **t.get("env", {})}), tests))
+                                      most=max(most, t.get("timeout") or 0), env={**(env or {}), **t.get("env", {})},
+                                      cwd=t.get("workdir") or d), tests))
 
 
 # ---- steps -----------------------------------------------------------------------------------------------------------------------
