@@ -355,6 +355,9 @@ static int wal_hook(void *u, sqlite3 *db, const char *name, int pages)
 {
 	struct store *st = u;
 	st->wal_pages = (uint32_t)pages;
+	if ((uint32_t)pages < st->wal_frames) /* begun anew, perhaps cut to its limit */
+		st->wal_reserved = 0;
+	st->wal_frames = (uint32_t)pages;
 	return SQLITE_OK;
 }
 
@@ -411,7 +414,7 @@ static int make(const struct store_cfg *cfg, struct store **ret)
 	st->read_only = cfg->read_only;
 	st->commit_ns = (cfg->commit_ms ? cfg->commit_ms : 1000) * 1000000ull;
 	st->commit_ops = cfg->commit_ops ? cfg->commit_ops : 4096;
-	st->dirfd = st->lockfd = -1;
+	st->dirfd = st->lockfd = st->walfd = -1;
 	st->group_tail = &st->group;
 	atomic_store(&st->health, st->read_only ? -VX_ERR_read_only : 0);
 	int rc = wq_init(&st->queue, UINT32_MAX);
@@ -490,6 +493,8 @@ void store_close(struct store *st)
 	cat_close(&st->cat);
 	retired_free(st, true);
 	colls_forget(st);
+	if (st->walfd >= 0)
+		(void)os_close(st->os, st->walfd); /* nothing was written through it */
 	if (st->lockfd >= 0)
 		(void)os_close(st->os, st->lockfd); /* releases the lock */
 	if (st->dirfd >= 0)

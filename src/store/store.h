@@ -8,7 +8,9 @@
  *
  * Ops are applied in the order submitted.  A group commits when an op that wants durability has been applied and the queue is
  * empty, when the group is old (1 s) or large.  A failed write, sync or COMMIT poisons the store: every op of the group and all
- * later ones get durable(rc < 0), reads go on.  (ENOSPC before COMMIT rolls the group back without poisoning.)
+ * later ones get durable(rc < 0), reads go on.  A full disk refuses ops one by one, by visible(-VX_ERR_store_full), before anything is
+ * changed; only when the room reserved for the catalog's log proves too small is the group rolled back, without poisoning: its ops and
+ * those queued get durable(-VX_ERR_store_full), and what they were told to be visible is not there any more.
  * Two reader threads run FTS and point look-ups on read-only connections with a deadline.  FUSE threads call only the functions
  * marked [any]; they do no I/O and no SQL. */
 #pragma once
@@ -49,9 +51,10 @@ enum store_op_kind {
 	SOP_coll_drop, /* cid: rows, slot files, graphs go */
 	SOP_obj_put, /* oid, key, obj_kind */
 	SOP_obj_del, /* oid: links, text, payload go; its vectors become dead */
-	SOP_link_put, /* oid, parent, name */
+	SOP_link_put, /* oid, parent, name; -VX_ERR_no_object: no obj_put of oid is in the catalog (it may have been rolled back) */
 	SOP_link_del, /* oid, parent, name */
-	SOP_vec_put, /* cid, oid or free_id, vec, vec_bytes, stamp; old_row (or UINT32_MAX) becomes dead; ret_row */
+	SOP_vec_put, /* cid, oid or free_id, vec, vec_bytes, stamp; old_row (or UINT32_MAX) becomes dead; ret_row.
+			* -VX_ERR_no_object as above */
 	SOP_vec_del, /* cid, old_row becomes dead */
 	SOP_vec_move, /* cid, old_row: its vector is copied to a free row below it (ret_row), same owner and stamp, old_row becomes dead.
 			  * -VX_ERR_bad_value: no free row below, or old_row is not live. For compaction: see store_compactable */

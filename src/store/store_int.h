@@ -16,6 +16,7 @@
 #define STORE_SHM_REGIONS  64u
 #define STORE_SHM_BYTES                                                                                                \
 	32768 /* WALINDEX_PGSZ: SQLite asks its VFS for regions of this size (sqlite.org/walformat.html) */
+#define STORE_WAL_RESERVE  (1u << 20) /* bytes of log a group may take for granted */
 #define STORE_WAL_PAGES    1000u /* checkpoint beyond this when idle */
 #define STORE_WAL_PAGES_HI 8000u /* and beyond this in any case */
 
@@ -135,6 +136,9 @@ struct store {
 	_Atomic uint64_t epoch, epoch_freed;
 	uint32_t wal_pages;
 	bool vacuum_due;
+	int walfd; /* for fallocate alone; -1 */
+	uint32_t wal_frames;
+	uint64_t wal_reserved;
 	const void *shm[STORE_SHM_REGIONS];
 	uint32_t shm_n;
 	_Atomic uint32_t shm_bad; /* a page of catalog.db-shm was lost: SQLite's view of its log can't be trusted */

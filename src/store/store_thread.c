@@ -77,11 +77,31 @@ static void group_begin_memory(struct store *st)
 	st->pend_free_n = st->pend_unlink_n = 0;
 }
 
+/* Room for what a group may add to the catalog's log is taken before the group begins: a full disk then refuses ops before anyone has
+ * seen them, instead of taking back a group that everyone has.  File systems without fallocate go without. */
+static int wal_reserve(struct store *st)
+{
+	uint64_t want = 32 + (uint64_t)st->wal_frames * (4096 + 24) + STORE_WAL_RESERVE;
+	if (want <= st->wal_reserved)
+		return 0;
+	if (st->walfd < 0)
+		st->walfd = os_openat(st->os, st->dirfd, "catalog.db-wal", O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0);
+	if (st->walfd < 0)
+		return 0; /* made by the first commit */
+	want += STORE_WAL_RESERVE;
+	int rc = os_fallocate(st->os, st->walfd, FALLOC_FL_KEEP_SIZE, 0, (off_t)want);
+	if (no_space_left(rc))
+		return -VX_ERR_store_full;
+	st->wal_reserved = want;
+	return 0;
+}
+
 static int tx_begin(struct store *st)
 {
 	if (st->in_tx)
 		return 0;
 	group_begin_memory(st);
+	VX_TRY(wal_reserve(st));
 	VX_TRY(cat_begin(&st->cat));
 	st->in_tx = true;
 	return 0;
@@ -429,6 +449,13 @@ static int op_link(struct store *st, struct store_op *op)
 	size_t n = strnlen(op->name, sizeof op->name);
 	if (!n || n > CONF_NAME_MAX)
 		return -VX_ERR_bad_value;
+	if (op->kind == SOP_link_put) {
+		struct obj_rec o;
+		int have = cat_obj_get(&st->cat, op->oid, &o);
+		if (have == -ENOENT)
+			return -VX_ERR_no_object;
+		GRP(have);
+	}
 	GRP(tx_begin(st));
 	return grp(st, op->kind == SOP_link_put ? cat_link_put(&st->cat, op->oid, op->parent, op->name)
 	                                        : cat_link_del(&st->cat, op->oid, op->parent, op->name));
@@ -442,15 +469,29 @@ static int op_vec_put(struct store *st, struct store_op *op)
 		return -VX_ERR_dim_mismatch;
 	if (!op->is_free_point && op->oid > INT64_MAX)
 		return -VX_ERR_bad_value;
-	GRP(tx_begin(st));
+	if (!op->is_free_point) { /* its obj_put may have been rolled back: a vector of nobody would be lost at the next opening */
+		struct obj_rec o;
+		int have = cat_obj_get(&st->cat, op->oid, &o);
+		if (have == -ENOENT)
+			return -VX_ERR_no_object;
+		GRP(have);
+	}
 	struct vec_rec v = {.cid = op->cid,
 	        .id = op->is_free_point ? op->free_id : op->oid,
 	        .is_free_point = op->is_free_point,
 	        .generation = st->state.generation + 1,
 	        .vid = st->vid_nonce << 32 | (++st->vid_seq & UINT32_MAX),
 	        .stamp = op->stamp};
-	GRP(row_alloc(c, &v.row));
-	GRP(slots_put(st, c, v.row, op->vec, v.vid));
+	VX_TRY(row_alloc(c, &v.row));
+	int put = slots_put(st, c, v.row, op->vec, v.vid);
+	if (no_space_left(
+	            put)) { /* nothing was changed but a slot that nobody names: the group goes on without this op */
+		(void)row_free_add(c, v.row); /* no memory for the note: found free at the next opening */
+		atomic_store(&st->health, -VX_ERR_store_full);
+		return -VX_ERR_store_full;
+	}
+	GRP(put);
+	GRP(tx_begin(st));
 	GRP(cat_vec_put(&st->cat, &v));
 	st->state.vectors++;
 	if (op->old_row != UINT32_MAX)

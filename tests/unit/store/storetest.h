@@ -161,6 +161,14 @@ static inline void op_put(struct top *t, uint32_t cid, uint64_t oid, uint64_t x,
 	vec_fill(t->v, x);
 	t->op.vec = t->v;
 	t->op.vec_bytes = sizeof t->v;
+	t->op.is_free_point = true;
+	t->op.free_id = oid;
+}
+/* the same for a file: its op_obj must have come first */
+static inline void op_put_file(struct top *t, uint32_t cid, uint64_t oid, uint64_t x, uint32_t old_row)
+{
+	op_put(t, cid, oid, x, old_row);
+	t->op.is_free_point = false;
 }
 static inline void op_obj(struct top *t, uint64_t oid)
 {

@@ -153,7 +153,7 @@ static void script_run(struct store *st, struct shared *sh)
 		t->op.old_row = cur_row[f];
 		switch (script[i].act) {
 		case A_PUT:
-			op_put(t, 1, oid, i + 1, cur_row[f]);
+			op_put_file(t, 1, oid, i + 1, cur_row[f]);
 			break;
 		case A_DEL:
 			t->op.kind = cur_row[f] == UINT32_MAX ? SOP_barrier : SOP_vec_del;

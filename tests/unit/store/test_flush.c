@@ -17,6 +17,11 @@ static void put_batch(struct store *st, struct top *t, uint64_t from, bool files
 	static float v[BATCH][BIG];
 	struct waiter w;
 	waiter_init(&w);
+	static struct top o[BATCH];
+	for (uint32_t i = 0; files && i < BATCH; i++) {
+		op_obj(&o[i], from + i + 2);
+		send(st, &w, &o[i]);
+	}
 	for (uint32_t i = 0; i < BATCH; i++) {
 		for (uint32_t k = 0; k < BIG; k++)
 			v[i][k] = (float)(from + i + k);

@@ -25,10 +25,10 @@ static void make_ops(struct store *st)
 		t.op.parent = 1;
 		snprintf(t.op.name, sizeof t.op.name, "file \xc3\xa9 %d", (int)i);
 		run1(st, &t);
-		op_put(&t, 1, i, i * 5, UINT32_MAX);
+		op_put_file(&t, 1, i, i * 5, UINT32_MAX);
 		run1(st, &t);
 	}
-	op_put(&t, 1, 3, 999, 1);
+	op_put_file(&t, 1, 3, 999, 1);
 	t.op.stamp.mtime_ns = -5;
 	t.op.stamp.hashed = 1;
 	memset(t.op.stamp.hash, 0xa5, 16);
@@ -115,7 +115,7 @@ static void check(const char *tgz)
 	T_OK(h && h->dim == 5 && h->dtype == VXD_f16 && h->metric == VXM_dot, "the other collection");
 	T_OK(h && store_row_ok(st, 3, 0) && !memcmp(rows_vec(h, 0), "0123456789", 10), "its vector");
 	struct top t;
-	op_put(&t, 1, 2, 1, s.row_of[2]);
+	op_put_file(&t, 1, 2, 1, s.row_of[2]);
 	T_EQ(run1(st, &t), 0, "it takes a vector");
 	store_close(st);
 	box_close(&b);

@@ -51,7 +51,12 @@ static void fill(struct box *b)
 	op_bind(&one, 1, DIM);
 	run1(st, &one);
 	for (uint32_t i = 0; i < N; i++) {
-		op_put(&t[i], 1, i + 2, i, UINT32_MAX);
+		static struct top o[N];
+		if (i % 3) {
+			op_obj(&o[i], i + 2);
+			send(st, &w, &o[i]);
+		}
+		op_put_file(&t[i], 1, i + 2, i, UINT32_MAX);
 		if (i % 3 == 0) {
 			t[i].op.is_free_point = true;
 			t[i].op.free_id = UINT64_MAX - i;
@@ -149,6 +154,13 @@ int main(void)
 	T_OK(USED(c), "written anew at the clean close after it");
 	T_EQ(c.rows, N - 379, "rows");
 	/* repair makes it void */
+	char path[200];
+	sqlite3 *db;
+	snprintf(path, sizeof path, "%s/.vexfs/catalog.db", b.path);
+	T_EQ(sqlite3_open(path, &db), SQLITE_OK, "the catalog");
+	T_EQ(sqlite3_exec(db, "UPDATE vec SET crc=crc+1 WHERE key=4294967300", NULL, NULL, NULL), SQLITE_OK,
+	        "damage a row");
+	sqlite3_close(db);
 	struct store_cfg cfg = {.os = os_real(), .root_fd = b.fd};
 	struct store_verify_report r;
 	T_OK(store_verify(&cfg, true, NULL, NULL, &r) >= 0, "repair");

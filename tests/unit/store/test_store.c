@@ -262,7 +262,9 @@ static void test_objects(void)
 	t.op.parent = 1;
 	memcpy(t.op.name, "na\xffme", 6);
 	T_EQ(run1(st, &t), 0, "a link of any bytes");
-	op_put(&t, 1, 10, 77, UINT32_MAX);
+	op_put_file(&t, 1, 11, 77, UINT32_MAX);
+	T_EQ(run1(st, &t), -VX_ERR_no_object, "a vector of a file nobody told of");
+	op_put_file(&t, 1, 10, 77, UINT32_MAX);
 	T_EQ(run1(st, &t), 0, "its vector");
 	memset(&t, 0, sizeof t);
 	t.op.kind = SOP_payload_put;

@@ -46,7 +46,7 @@ static void fill(struct box *b)
 		m[n].op.parent = 1;
 		snprintf(m[n].op.name, sizeof m[n].op.name, "file%d", (int)i);
 		send(st, &w, &m[n++]);
-		op_put(&m[n], 1, i, i * 3, UINT32_MAX);
+		op_put_file(&m[n], 1, i, i * 3, UINT32_MAX);
 		send(st, &w, &m[n++]);
 	}
 	memset(&t, 0, sizeof t);
