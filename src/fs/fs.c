@@ -12,6 +12,7 @@
 #include "fs/watch.h"
 #include "base/log.h"
 
+#include <fcntl.h>
 #include <linux/securebits.h>
 #include <sched.h>
 #include <sys/prctl.h>
@@ -122,6 +123,7 @@ int fs_new(const struct fs_cfg *cfg, int root_fd, struct engine *e, struct fs **
 	if (!f->p)
 		goto out;
 	f->p->root = geteuid() == 0;
+	f->p->proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if ((rc = itable_new(f, &f->inodes)) < 0 || (rc = hide_store(f)) < 0 || (rc = virt_new(f, &f->virt)) < 0)
 		goto out;
 	*ret = f;
@@ -137,6 +139,8 @@ void fs_free(struct fs *f)
 		return;
 	virt_free(f->virt);
 	itable_free(f->inodes);
+	if (f->p && f->p->proc_fd >= 0)
+		close(f->p->proc_fd);
 	mem_free(MEM_fs, f->p);
 	mem_free(MEM_fs, f);
 }
