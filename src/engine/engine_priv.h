@@ -404,6 +404,7 @@ struct perm_as {
 	bool on, manual;
 	uint32_t uid, gid, group_n;
 	const uint32_t *groups;
+	int secbits; /* the thread's own, put back at the end */
 };
 struct judge {
 	struct engine *e;

@@ -10,7 +10,10 @@
  * decide. */
 #include <fcntl.h>
 #include <string.h>
+#include <linux/capability.h>
+#include <linux/securebits.h>
 #include <sys/fsuid.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -94,6 +97,17 @@ static void caller_groups(struct perm_as *as, const struct eng_caller *who, stru
 	}
 	as->groups = list;
 }
+/* does the thread still have what overrides file permissions?  Then it must judge for nobody but root. */
+static bool overrides_left(uint32_t uid)
+{
+	struct __user_cap_header_struct h = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct d[2];
+	if (!uid)
+		return false;
+	if (syscall(SYS_capget, &h, d))
+		return true;
+	return (d[0].effective & (1u << CAP_DAC_OVERRIDE | 1u << CAP_DAC_READ_SEARCH)) != 0;
+}
 int perm_begin(struct perm_as *as, struct engine *e, const struct eng_caller *who, struct arena *a)
 {
 	memset(as, 0, sizeof(*as));
@@ -108,14 +122,24 @@ int perm_begin(struct perm_as *as, struct engine *e, const struct eng_caller *wh
 		as->manual = true;
 		return 0;
 	}
-	long rc = syscall(SYS_setgroups, (size_t)as->group_n, as->groups);
-	if (rc < 0)
+	/* a thread that makes files as their owner keeps its capabilities over setfsuid (fs.c): for this judging it must not */
+	as->secbits = prctl(PR_GET_SECUREBITS);
+	if (as->secbits < 0)
+		return -errno;
+	if (as->secbits & SECBIT_NO_SETUID_FIXUP &&
+	        prctl(PR_SET_SECUREBITS, (unsigned long)as->secbits & ~(unsigned long)SECBIT_NO_SETUID_FIXUP))
 		return -errno;
 	as->on = true;
+	long rc = syscall(SYS_setgroups, (size_t)as->group_n, as->groups);
+	if (rc < 0) {
+		rc = -errno;
+		perm_end(as);
+		return (int)rc;
+	}
 	(void)syscall(SYS_setfsgid, as->gid); /* say the former id whatever happens: asked again below */
 	(void)syscall(SYS_setfsuid, as->uid);
 	if ((uint32_t)syscall(SYS_setfsuid, (uid_t)-1) != as->uid ||
-	        (uint32_t)syscall(SYS_setfsgid, (gid_t)-1) != as->gid) {
+	        (uint32_t)syscall(SYS_setfsgid, (gid_t)-1) != as->gid || overrides_left(as->uid)) {
 		perm_end(as);
 		return -EPERM;
 	}
@@ -128,6 +152,10 @@ void perm_end(struct perm_as *as)
 	as->on = false;
 	(void)syscall(SYS_setfsuid, as->e->euid); /* root may always go back; asserted */
 	(void)syscall(SYS_setfsgid, getegid());
+	if (as->secbits & SECBIT_NO_SETUID_FIXUP) {
+		int r = prctl(PR_SET_SECUREBITS, (unsigned long)as->secbits);
+		vx_assert(r == 0);
+	}
 	long rc = syscall(SYS_setgroups, (size_t)as->e->own_group_n, as->e->own_groups);
 	vx_assert(rc == 0 && (uint32_t)syscall(SYS_setfsuid, (uid_t)-1) == as->e->euid);
 }
