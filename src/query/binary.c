@@ -9,6 +9,10 @@
 #include "query/query.h"
 #include "query/uapi_check.h"
 
+static_assert((int)VEXFS_MODE_VECTOR == ENG_MODE_vector && (int)VEXFS_MODE_TEXT == ENG_MODE_text &&
+                      (int)VEXFS_MODE_HYBRID == ENG_MODE_hybrid,
+        "one order");
+
 struct msg {
 	struct vq *q;
 	const uint8_t *p;
@@ -140,14 +144,29 @@ static int ask_get(struct msg *m)
 	return 0;
 }
 
+static int filter(struct msg *m, uint32_t off, uint32_t bytes, size_t at)
+{
+	struct vq *q = m->q;
+	const void *p;
+	const char *why;
+	size_t err_at;
+	VX_TRY(span(m, off, bytes, at, &p));
+	if (!p)
+		return 0;
+	int64_t now = q->e ? (int64_t)(os_real_ns(eng_cfg(q->e)->os) / 1000000000u) : 0;
+	int rc = vq_filter_parse(&q->arena, p, bytes, now, &q->j.filter, &err_at, &why);
+	return rc < 0 ? bad(m, rc, off + err_at, why) : 0;
+}
+
 static int ask_search(struct msg *m)
 {
 	const struct vexfs_search *r = (const void *)m->p;
 	struct eng_job *j = &m->q->j;
 	uint32_t f = r->hdr.flags;
-	VX_TRY(NO_RESERVED(r->reserved));
-	if (r->reserved0)
-		return bad(m, -VX_ERR_uapi_reserved, AT(vexfs_search, reserved0), NULL);
+	if (r->mode > VEXFS_MODE_HYBRID)
+		return bad(m, -VX_ERR_bad_value, AT(vexfs_search, mode), "mode is 0 to 3");
+	j->mode = (enum eng_mode)r->mode;
+	VX_TRY(filter(m, r->filter_off, r->filter_bytes, AT(vexfs_search, filter_off)));
 	VX_TRY(coll(m, r->collection, AT(vexfs_search, collection), &j->coll));
 	if (r->k > CONF_K_MAX)
 		return bad(m, -VX_ERR_k_range, AT(vexfs_search, k), NULL);
@@ -183,6 +202,14 @@ static int ask_search(struct msg *m)
 		j->vec_bytes = r->data_bytes;
 		if (!j->vec)
 			return bad(m, -VX_ERR_dim_range, AT(vexfs_search, data_bytes), NULL);
+	}
+	if (r->text_bytes) {
+		if (f & (VEXFS_F_TEXT | VEXFS_F_LIKE))
+			return bad(m, -VX_ERR_bad_value, AT(vexfs_search, text_bytes), "words beside a vector only");
+		if (r->text_bytes > CONF_QUERY_TEXT_MAX)
+			return bad(m, -VX_ERR_query_too_long, AT(vexfs_search, text_bytes), NULL);
+		VX_TRY(text(m, r->text_off, r->text_bytes, AT(vexfs_search, text_off), &j->text));
+		j->text_n = r->text_bytes;
 	}
 	if (!(f & VEXFS_F_LIKE))
 		j->key.len = 0; /* the file the ioctl is on says only which mount is meant */

@@ -56,9 +56,11 @@ def m_get(op=GET, coll=b"", id=0, flags=0):
     return hdr(op, 144, flags) + struct.pack("<64sQ", coll, id).ljust(120, b"\0")
 
 
-def m_search(data=b"", k=10, ef=0, coll=b"", scope=b"", flags=0, min_score=-math.inf):
-    body = pad8(data) + scope
-    return hdr(SEARCH, 176 + len(body), flags) + struct.pack("<64sIIIIIIfI", coll, k, ef, 176 if data else 0, len(data), 176 + len(pad8(data)) if scope else 0, len(scope), min_score, 0).ljust(152, b"\0") + body
+def m_search(data=b"", k=10, ef=0, coll=b"", scope=b"", flags=0, min_score=-math.inf, filter=b"", text=b"", mode=0):
+    body = pad8(data) + pad8(scope) + pad8(filter) + text
+    fo = 176 + len(pad8(data)) + len(pad8(scope))
+    return hdr(SEARCH, 176 + len(body), flags) + struct.pack("<64sIIIIIIfI", coll, k, ef, 176 if data else 0, len(data), 176 + len(pad8(data)) if scope else 0, len(scope), min_score, mode).ljust(136, b"\0") + struct.pack(
+        "<IIII", fo if filter else 0, len(filter), fo + len(pad8(filter)) if text else 0, len(text)) + body
 
 
 def results(b, off=120):
@@ -108,6 +110,9 @@ with Mount("-o", "allow_other") as m:
     eq([x[0] for x in results(call(d, m_search(b"file", flags=TEXT, scope=b"f3")))], ["f3"], "SEARCH by words in a scope")
     top = r[1][1]
     eq([x[0] for x in results(call(fd, m_search(floats([1, 0, 0]), k=10, min_score=top - 1e-6)))], ["f0", "f1"], "range: all above a score")
+    eq([x[0] for x in results(call(fd, m_search(floats([1, 0, 0]), filter=b"payload.i > 3")))], ["f4", "f5"], "filtered")
+    eq(err_of(call, fd, m_search(floats([1, 0, 0]), filter=b"payload.i >")), "EINVAL", "a filter that is none")
+    eq(results(call(fd, m_search(floats([0, 1, 0]), text=b"2", mode=3)))[0][0], "f2", "hybrid: words beside a vector")
     eq(err_of(call, fd, m_search(floats([1, 0, 0]), k=0)), "EINVAL", "k = 0")
     eq(err_of(call, fd, m_search(floats([1, 0]))), "EINVAL", "a wrong dimension")
     eq(err_of(call, fd, m_search(floats([math.nan, 0, 0]))), "EINVAL", "NaN")

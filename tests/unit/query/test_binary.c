@@ -37,7 +37,7 @@ static size_t make_get(void)
 }
 static size_t make_search(void)
 {
-	struct vexfs_search *s = (void *)begin(VEXFS_OP_SEARCH, sizeof *s + 16, VEXFS_F_EXACT | VEXFS_F_WITH_PAYLOAD);
+	struct vexfs_search *s = (void *)begin(VEXFS_OP_SEARCH, sizeof *s + 32, VEXFS_F_EXACT | VEXFS_F_WITH_PAYLOAD);
 	s->k = 3;
 	s->data_off = sizeof *s;
 	s->data_bytes = 8;
@@ -47,6 +47,13 @@ static size_t make_search(void)
 	const float v[] = {1, 2};
 	memcpy(msg + s->data_off, v, 8);
 	memcpy(msg + s->scope_off, "a/b", 3);
+	s->filter_off = sizeof *s + 16;
+	s->filter_bytes = 8;
+	memcpy(msg + s->filter_off, "size > 1", 8);
+	s->text_off = sizeof *s + 24;
+	s->text_bytes = 5;
+	s->mode = VEXFS_MODE_HYBRID;
+	memcpy(msg + s->text_off, "words", 5);
 	return s->hdr.size;
 }
 static size_t make_batch(void)
@@ -203,6 +210,8 @@ static void meaning(void)
 	                q->j.vec_bytes == 8,
 	        "its job");
 	T_STR(q->j.scope, "a/b", "its scope");
+	T_OK(q->j.filter && q->j.mode == ENG_MODE_hybrid && q->j.text_n == 5 && !strcmp(q->j.text, "words"),
+	        "its filter and words");
 	struct eng_hit hits[2] = {{.path = "d/e.md",
 	                                  .ino = 12,
 	                                  .score = 0.5f,
