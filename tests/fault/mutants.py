@@ -37,7 +37,7 @@ MUTANTS = [
     m("freed_row_reused_at_once", "a slot is written again before the commit that frees it",
       (THREAD, "\tst->pend_free[st->pend_free_n++] = (struct pend_free){c, op->old_row};", "\t(void)row_free_add(c, op->old_row);")),
     m("replaced_in_place", "a new vector is written over the slot of the old one",
-      (THREAD, "\tGRP(row_alloc(c, &v.row));", "\tif (op->old_row != UINT32_MAX)\n\t\tv.row = op->old_row;\n\telse\n\t\tGRP(row_alloc(c, &v.row));"),
+      (THREAD, "\tVX_TRY(row_alloc(c, &v.row));", "\tif (op->old_row != UINT32_MAX)\n\t\tv.row = op->old_row;\n\telse\n\t\tVX_TRY(row_alloc(c, &v.row));"),
       (THREAD, "\tif (op->old_row != UINT32_MAX)\n\t\tVX_TRY(vec_dead(st, op->cid, op->old_row));\n", ""),
       (THREAD, "return -VX_ERR_bad_value; /* live: its slot is the only copy */", "return 0;")),
     m("dropped_files_go_first", "slot files of a dropped collection are unlinked before the commit that drops it",
