@@ -145,6 +145,7 @@ static void op_tell(struct eng_op *o, int rc)
 static void op_visible(struct store_op *op, int rc)
 {
 	struct eng_op *o = (struct eng_op *)op;
+	o->was_visible = rc >= 0;
 	if (o->applied)
 		rc = o->applied(o, rc);
 	bool durable = o->j ? o->j->want_durable : o->sync_durable;
@@ -154,6 +155,8 @@ static void op_visible(struct store_op *op, int rc)
 static void op_durable(struct store_op *op, int rc)
 {
 	struct eng_op *o = (struct eng_op *)op;
+	if (rc < 0 && o->was_visible)
+		op_undone(o);
 	op_tell(o, rc);
 	op_put(o);
 }

@@ -77,6 +77,7 @@ struct eng_obj {
 	uint8_t qf; /* what ingest is to do */
 	bool has_payload, stored;
 	uint32_t change_n; /* contents written through the mount, counted */
+	uint64_t heir; /* the object that has its name now: inherits, should this one turn out to be gone */
 	uint64_t text_commit; /* e->text_commits when it was committed last */
 	uint32_t text_seen; /* change_n when the text that is searched was read */
 	bool nlink_asked; /* a walk was asked for because it has more names than we know */
@@ -227,6 +228,7 @@ struct eng_op {
 	struct eng_job *j;
 	struct op_sync *sync;
 	bool sync_durable;
+	bool was_visible; /* the store had applied it: if its commit fails, memory is ahead of the catalog */
 	struct eng_coll *c; /* a reference, dropped with the op */
 	int (*applied)(struct eng_op *o, int rc); /* on the store thread; what it returns is what the job hears */
 	struct store_coll coll_mem;
@@ -237,6 +239,7 @@ struct eng_op *op_get_wait(struct engine *e, enum store_op_kind kind); /* thread
 void op_put(struct eng_op *o); /* one that was not submitted */
 void op_submit(struct eng_op *o);
 int op_run(struct eng_op *o, bool durable); /* submit and wait; not on the store thread, no lock held */
+void op_undone(struct eng_op *o); /* undo.c */
 void ops_wait_room(struct engine *e, uint32_t want_free);
 
 /* ---- notes kept while the store is not open ---------------------------------------------------------------------------------- */
@@ -285,6 +288,8 @@ struct engine {
 	_Atomic uint64_t walks_begun,
 	        walks_done; /* numbers of the last that began, and of the last that came to its end */
 	_Atomic uint64_t events_lost;
+	_Atomic uint64_t resync_at_ns; /* no walk before: a commit was rolled back, the disk is full */
+	_Atomic uint32_t resync_s;
 	_Atomic uint64_t damaged; /* catalog rows that could not be read */
 	bool rebind; /* the root's key differs from the catalog's: objects are found again by path */
 

@@ -235,7 +235,9 @@ static void done_durable(struct store_op *op, int rc)
 	if (rc < 0) {
 		atomic_fetch_add(&e->ingest_failed, 1);
 		perf_add(PERFC_ingest_failed, 1);
+		op_undone(o); /* the walk that follows reads it again */
 	} else {
+		atomic_store(&e->resync_s, 0);
 		atomic_fetch_add(&e->ingest_done, 1);
 		perf_add(PERFC_ingest_done, 1);
 	}

@@ -131,7 +131,10 @@ static int load_link(void *u, uint64_t oid, uint64_t parent, const char *name)
 	int rc = 0;
 	pthread_rwlock_wrlock(&e->objects);
 	struct eng_obj *o = obj_by_oid(&e->t, oid), *p = obj_by_oid(&e->t, parent);
-	if (o && p && o != p && !link_find(&e->t, p, name)) {
+	struct eng_link *other = o && p ? link_find(&e->t, p, name) : NULL;
+	if (other && other->obj != o) {
+		o->heir = other->obj->oid; /* one replaced the other; the walk will see which */
+	} else if (o && p && o != p && !other) {
 		struct eng_link *k = link_add(&e->t, o, p, name);
 		if (k)
 			k->stored = true;
@@ -390,6 +393,8 @@ void lazy_thread(void *arg)
 			return;
 		if (open) {
 			open_once(e);
+		} else if (st == ENGS_ready && atomic_load(&e->walk_due) && now < atomic_load(&e->resync_at_ns)) {
+			bell_wait(&e->life_bell, rings, atomic_load(&e->resync_at_ns) - now);
 		} else if (st == ENGS_ready && atomic_load(&e->walk_due)) {
 			walk_run(e);
 			job_wait_check(e);

@@ -355,14 +355,18 @@ static void apply_rename(struct engine *e, const struct note *n)
 	}
 	struct eng_obj *np = parent_of(e, &n->new_parent, o || over);
 	l = np ? link_find(&e->t, np, n->new_name) : NULL;
-	if (l && l->obj != o)
+	inherit = inherit && o && !o->vecs && !o->has_payload;
+	/* the catalog keeps the old one's name until its vectors have changed hands: a crash in between finds the heir by it */
+	if (l && l->obj != o && inherit && l->obj == over)
+		link_free(&e->t, l);
+	else if (l && l->obj != o)
 		link_del_noted(e, l);
 	if (o && np)
 		link_put_noted(e, o, np, n->new_name);
 	if (n->exchange && over && op)
 		link_put_noted(e, over, op, n->name);
 	else if (over && over != o && !n->left) {
-		if (inherit && o && !o->vecs && !o->has_payload)
+		if (inherit)
 			update_replace_queue(e, over, o);
 		else
 			obj_drop(e, over);

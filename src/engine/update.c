@@ -615,7 +615,7 @@ static int create_run(struct engine *e, struct eng_job *j)
 	o->op.coll = &o->coll_mem;
 	o->c = c;
 	o->applied = create_visible;
-	return op_run(o, j->want_durable); /* so that the next job of this thread finds it */
+	return op_run(o, true); /* so that the next job of this thread finds it */
 }
 static int drop_run(struct engine *e, struct eng_job *j)
 {
@@ -664,7 +664,7 @@ static int drop_run(struct engine *e, struct eng_job *j)
 	}
 	o->op.cid = c->info.cid;
 	o->c = c; /* our reference goes with the op */
-	int rc = op_run(o, j->want_durable);
+	int rc = op_run(o, true);
 	if (listed)
 		coll_put(c); /* the list's */
 	return rc;

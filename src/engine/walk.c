@@ -106,12 +106,18 @@ static int entry(struct walk *w, uint64_t dir_oid, int fd, const char *name)
 				obj_drop(e, o);
 				o = NULL;
 			}
-			if (!o && (dir || e->cfg.components == ENG_all)) {
+			/* another file took the name of one that has vectors: a save by rename that nobody told of, or not in time */
+			struct eng_link *old = dir ? NULL : link_find(&e->t, d, name);
+			struct eng_obj *was =
+			        old && old->obj != o && (old->obj->vecs || old->obj->has_payload) ? old->obj : NULL;
+			if (!o && (dir || was || e->cfg.components == ENG_all)) {
 				o = obj_add(&e->t, 0, &k, kind);
 				ret = o ? 0 : -ENOMEM;
 			}
 			if (o) {
 				o->seen = w->no;
+				if (was)
+					was->heir = o->oid;
 				link_put_noted(e, o, d, name);
 				if (dir)
 					ret = oid_ring_push(&e->walk_q, o->oid);
@@ -239,6 +245,12 @@ static void drop_nameless(struct walk *w)
 				/* objects that a note made after us, a replaced one whose vectors are on their way, the root */
 				if (o->links || o->oid == STORE_OID_ROOT || o->seen == UINT32_MAX)
 					continue;
+				struct eng_obj *heir = o->heir ? obj_by_oid(&e->t, o->heir) : NULL;
+				if (heir && heir != o && heir->links && !heir->vecs && !heir->has_payload &&
+				        heir->kind == STORE_OBJ_file && (o->vecs || o->has_payload)) {
+					update_replace_queue(e, o, heir);
+					continue;
+				}
 				while (o->children) { /* below a directory that is gone */
 					more = true;
 					link_del_noted(e, o->children);
