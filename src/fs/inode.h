@@ -22,7 +22,7 @@
 #define MNT_MAX       64u
 #define IDTAB_PAGE    1024u
 #define IDTAB_PAGES   65536u
-#define FDC_SLOTS_MAX 1024u
+#define FDC_SLOTS_MAX 512u
 #define PROC_PATH_MAX 40u
 
 /* ids that can be given to a stranger: slot | generation << 32 */
