@@ -61,7 +61,7 @@ static struct bench_set bench_load(const char *dir)
 	s.cosine = !strcmp(metric, "cosine");
 	return s;
 }
-static void bench_normalise(float *v, uint32_t n, uint32_t dim)
+static inline void bench_normalise(float *v, uint32_t n, uint32_t dim)
 {
 	for (uint32_t i = 0; i < n; i++) {
 		double s = 0;
@@ -83,7 +83,7 @@ static double bench_wall(void)
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
-static long bench_rss(void)
+static inline long bench_rss(void)
 {
 	long pages = 0, all;
 	FILE *f = fopen("/proc/self/statm", "r");

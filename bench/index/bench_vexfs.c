@@ -20,6 +20,41 @@ static void search(void *u, const float *q, uint32_t k, uint32_t ef, int32_t *id
 		ids[i] = i < n ? (int32_t)hit[i].row : -1;
 	*distances += iq.distances;
 }
+/* "churn": every row is unlinked and linked again, twice, in random order; queries before and after tell what it cost */
+static void churn(struct ctx *c, const struct bench_set *s)
+{
+	uint32_t *order = malloc(s->n * 4);
+	double t_del = 0, t_ins = 0;
+	uint64_t rng = 7, dirty = 0, steps = 0;
+	for (uint32_t i = 0; i < s->n; i++)
+		order[i] = i;
+	for (uint32_t pass = 0; pass < 2; pass++) {
+		for (uint32_t i = s->n - 1; i > 0; i--) {
+			rng = rng * 6364136223846793005ull + 1442695040888963407ull;
+			uint32_t j = (uint32_t)((rng >> 33) % (i + 1)), t = order[i];
+			order[i] = order[j];
+			order[j] = t;
+		}
+		for (uint32_t i = 0; i < s->n; i++) {
+			double t0 = bench_cpu();
+			if (index_delete(c->ix, order[i]))
+				dirty += 1000000;
+			double t1 = bench_cpu();
+			if (index_insert(c->ix, order[i]))
+				dirty += 1000000;
+			t_ins += bench_cpu() - t1;
+			t_del += t1 - t0;
+			if (i % (s->n / 10) == 0) {
+				struct index_report r;
+				steps++;
+				dirty += index_check(c->ix, &r) != 0;
+			}
+		}
+	}
+	printf("{\"delete_us\":%.1f,\"insert_us\":%.1f,\"checks\":%llu,\"dirty\":%llu}\n", t_del / s->n / 2 * 1e6,
+	        t_ins / s->n / 2 * 1e6, (unsigned long long)steps, (unsigned long long)dirty);
+	free(order);
+}
 /* "filter SHARE EF": a random filter that keeps SHARE of the rows; the walk, the exact scan of the matches, and their answers */
 static void filtered(void *u, const struct bench_set *s, const char *line)
 {
@@ -27,6 +62,10 @@ static void filtered(void *u, const struct bench_set *s, const char *line)
 	double share, t_walk = 0, t_scan = 0;
 	unsigned ef, m = 0, short_ = 0, exact = 0;
 	uint64_t found = 0, want = 0, dist = 0, rng = 12345;
+	if (!strncmp(line, "churn", 5)) {
+		churn(c, s);
+		return;
+	}
 	if (sscanf(line, "filter %lf %u", &share, &ef) != 2) {
 		printf("{\"error\":\"what?\"}\n");
 		return;
@@ -44,11 +83,11 @@ static void filtered(void *u, const struct bench_set *s, const char *line)
 		struct index_hit a[10], b[10];
 		struct index_query q = {
 		        .q = s->query + (size_t)i * s->dim, .k = 10, .ef = ef, .live = &c->live, .filter = &f};
-		double t0 = bench_wall();
+		double t0 = bench_cpu();
 		int x = flat_search(c->rows, &q, a);
-		double t1 = bench_wall();
+		double t1 = bench_cpu();
 		int y = index_search(c->ix, &q, b);
-		double t2 = bench_wall();
+		double t2 = bench_cpu();
 		t_scan += t1 - t0;
 		t_walk += t2 - t1;
 		dist += q.distances;

@@ -122,7 +122,7 @@ def svg(path, title, engines):
     open(path, "w").write("\n".join(out) + "\n")
 
 
-def bench_set(b, name, peers, rounds, out, summary, goals):
+def bench_set(b, name, peers, rounds, out, summary, goals, churn):
     data = os.path.join(ROOT, "bench", "data", name)
     dim784 = name in ("fashion", "cluster768")
     print("%s:" % name, flush=True)
@@ -157,6 +157,15 @@ def bench_set(b, name, peers, rounds, out, summary, goals):
         c = csv.DictWriter(f, list(fl[0]))
         c.writeheader()
         c.writerows(fl)
+    if churn:
+        before = [vx.ask("%d" % ef)["recall"] for ef in (32, 64, 128)]
+        c = vx.ask("churn")
+        after = [vx.ask("%d" % ef)["recall"] for ef in (32, 64, 128)]
+        print("  churn: delete %.0f us, insert %.0f us; recall at ef 32, 64, 128: %s before, %s after" %
+              (c["delete_us"], c["insert_us"], before, after), flush=True)
+        goals.append((name, "recall lost by replacing all twice", max(b - a for b, a in zip(before, after)), .01,
+                      all(b - a <= .01 for b, a in zip(before, after))))
+        goals.append((name, "graph checks that found something, of %d" % c["checks"], c["dirty"], 0, not c["dirty"]))
     for e in engines:
         e.close()
     # builds by two threads, alone
@@ -193,6 +202,7 @@ def main():
     ap.add_argument("--peers", nargs="*", default=["hnswlib", "faiss"], choices=["hnswlib", "faiss"])
     ap.add_argument("--rounds", type=int, default=3)
     ap.add_argument("--out", default=os.path.join(ROOT, "bench", "results"))
+    ap.add_argument("--churn", action="store_true", help="also replace every row twice and ask again (minutes)")
     ap.add_argument("--strict", action="store_true")
     a = ap.parse_args()
     os.makedirs(a.out, exist_ok=True)
@@ -201,7 +211,7 @@ def main():
     b = build(a.peers)
     summary, goals = [], []
     for s in a.sets:
-        bench_set(b, s, a.peers, a.rounds, a.out, summary, goals)
+        bench_set(b, s, a.peers, a.rounds, a.out, summary, goals, a.churn)
     head = ["set", "engine"] + ["qps@%.2f" % t for t in TARGETS] + ["distances@%.2f" % t for t in TARGETS] + \
         ["overhead_bytes", "build_cpu_s", "build_wall_s", "build_wall_2thr_s"]
     with open(os.path.join(a.out, "summary.csv"), "w", newline="") as f:
