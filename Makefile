@@ -5,7 +5,7 @@ PREFIX ?= /usr/local
 CC ?= cc
 export PYTHONDONTWRITEBYTECODE = 1
 
-.PHONY: all build demo check bench bench-fs bench-mount bench-recall torture install stack format clean help
+.PHONY: all build demo check bench bench-index bench-fs bench-mount bench-recall torture install stack format clean help
 
 all: build
 
@@ -14,6 +14,7 @@ help:
 	@echo 'make demo [DIR=…]  mount a directory of text, search it in several ways, unmount'
 	@echo 'make check         every check and test (about ten minutes on two cores)'
 	@echo 'make bench-recall  import 60,000 images as vectors; recall@10 against exact search, through the mount'
+	@echo 'make bench-index   the index beside hnswlib and FAISS on the same data (half an hour; ARGS="--peers hnswlib" for a third)'
 	@echo 'make bench-fs      file jobs: native, this mount on each transport, other FUSE file systems (root)'
 	@echo 'make bench-mount   round trips, searches and puts through the mount beside in-process (root)'
 	@echo 'make bench         all benchmarks'
@@ -44,6 +45,10 @@ bench-fs: build
 bench-mount: build
 	@tools/deps.sh bench-fs
 	@python3 bench/mount/run.py $(BUILD)/vexfs $(BUILD)
+
+bench-index:
+	@tools/deps.sh bench-index
+	@python3 bench/index/run.py $(ARGS)
 
 bench-recall: build
 	@tools/deps.sh bench
