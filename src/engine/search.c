@@ -362,7 +362,7 @@ static int vec_leg(struct search *s, struct eng_coll *c, const void *vec, uint32
 	struct coll_view v;
 	if (!bytes || (c->info.dtype == VXD_f32 && bytes % 4))
 		return -VX_ERR_dim_range;
-	s->free_ok = coll_may(c, &s->j->who, 4);
+	s->free_ok = coll_may(c, &s->j->who, 4) && !s->g.scope_n; /* a free point is in no directory */
 	s->g.coll_name = arena_strndup(s->j->arena, c->info.name, strlen(c->info.name));
 	if (!s->g.coll_name)
 		return -VX_ERR_arena_full;
