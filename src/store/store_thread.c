@@ -88,7 +88,7 @@ static int wal_reserve(struct store *st)
 		st->walfd = os_openat(st->os, st->dirfd, "catalog.db-wal", O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0);
 	if (st->walfd < 0)
 		return 0; /* made by the first commit */
-	want += STORE_WAL_RESERVE;
+	want = (want + (STORE_WAL_RESERVE / 4 - 1)) & ~(uint64_t)(STORE_WAL_RESERVE / 4 - 1);
 	int rc = os_fallocate(st->os, st->walfd, FALLOC_FL_KEEP_SIZE, 0, (off_t)want);
 	if (no_space_left(rc))
 		return -VX_ERR_store_full;

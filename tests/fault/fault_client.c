@@ -6,6 +6,7 @@
  *
  *   fault_client setup DIR SEED                 a store with 1,015 points, closed cleanly
  *   fault_client run DIR SEED OPS ACK [LOG]     run the script; ACK gets {u32 ops acknowledged, u64 entries of the block log LOG then}
+ *   fault_client full DIR                       put points until the disk is full, say "full N", wait for a line, go on, say "ok N" or "bad WHY"
  *   fault_client serve                          commands on stdin, an answer line each:
  *       check DIR SEED OPS ACKED                "ok PREFIX" | "bad WHY"       (then the store is verified: findings are bad)
  *       rot DIR SEED OPS                        "same" | "told WHY" | "silent WHY"   after bytes of a clean store were changed */
@@ -767,6 +768,104 @@ static int cmd_setup(const char *dir, uint64_t seed)
 	return failed ? 4 : 0;
 }
 
+/* ---- full ---------------------------------------------------------------------------------------------------------------------- */
+#define FULL_MAX 200000u
+static uint8_t full_ok[FULL_MAX];
+static uint32_t full_lost;
+static int full_rc;
+static bool full_done;
+static void full_durable(struct store_op *op, int rc)
+{
+	pthread_mutex_lock(&mu);
+	full_rc = rc;
+	full_done = true;
+	pthread_cond_broadcast(&cv);
+	pthread_mutex_unlock(&mu);
+}
+static int full_put(struct store *st, uint32_t id)
+{
+	struct store_op op = {.kind = id ? SOP_vec_put : SOP_coll_dim,
+	        .cid = 1,
+	        .is_free_point = true,
+	        .free_id = id,
+	        .old_row = UINT32_MAX,
+	        .want_durable = true,
+	        .durable = full_durable};
+	struct store_coll k = {.dim = 96};
+	float v[96];
+	op.coll = &k;
+	vec_fill(v, 96, id);
+	op.stamp.size = id;
+	op.vec = v;
+	op.vec_bytes = sizeof v;
+	pthread_mutex_lock(&mu);
+	full_done = false;
+	pthread_mutex_unlock(&mu);
+	store_submit(st, &op);
+	pthread_mutex_lock(&mu);
+	while (!full_done)
+		pthread_cond_wait(&cv, &mu);
+	pthread_mutex_unlock(&mu);
+	return full_rc;
+}
+static int full_vec(
+        void *u, uint32_t cid, uint32_t row, uint64_t gen, bool dead, bool fp, uint64_t id, const struct stamp *t)
+{
+	struct view *v = u;
+	float want[96];
+	const void *have = rows_vec(store_rows(v->st, cid), row);
+	vec_fill(want, 96, id);
+	if (dead)
+		return 0;
+	if (!have || !store_row_ok(v->st, cid, row) || memcmp(have, want, sizeof want) || id >= FULL_MAX)
+		why(v, "a wrong vector", id);
+	else
+		full_ok[id] |= 2;
+	return 0;
+}
+static int cmd_full(const char *dir)
+{
+	static const struct store_load_cb cb = {.vec = full_vec, .damaged = on_damaged};
+	char line[16];
+	uint32_t id, after = 0, failed_n = 0;
+	if (view_open(&view, dir, false) < 0 || full_put(view.st, 0) < 0) {
+		printf("bad %s\n", view.why);
+		return 1;
+	}
+	for (id = 1; id < FULL_MAX && failed_n < 5; id++) { /* several failures: each must leave things as they were */
+		int rc = full_put(view.st, id);
+		if (!rc)
+			full_ok[id] = 1;
+		else if (rc != -VX_ERR_store_full) {
+			printf("bad a full disk gives %s\n", err_name(rc));
+			return 1;
+		}
+		failed_n += rc < 0;
+	}
+	printf("full %u\n", id);
+	fflush(stdout);
+	if (!fgets(line, sizeof line, stdin))
+		return 2;
+	for (uint32_t end = id + 50; id < end; id++, after++)
+		if (full_put(view.st, id) < 0) {
+			printf("bad no room after there is room again: %s\n", err_name(full_rc));
+			return 1;
+		} else {
+			full_ok[id] = 1;
+		}
+	store_close(view.st);
+	if (view_open(&view, dir, false) < 0 || store_load(view.st, &cb, &view) < 0)
+		why(&view, "it does not open again", 0);
+	for (uint32_t i = 1; i < id; i++)
+		full_lost += full_ok[i] == 1;
+	if (view.bad || view.damaged || full_lost)
+		printf("bad %u lost; %s\n", full_lost, view.why);
+	else
+		printf("ok %u\n", id);
+	store_close(view.st);
+	return view.bad || view.damaged || full_lost;
+}
+
 /* ---- serve --------------------------------------------------------------------------------------------------------------------- */
 static char verify_first[200];
 static void on_say(void *u, const char *line)
@@ -871,6 +970,8 @@ int main(int argc, char **argv)
 			return 2;
 		return cmd_run(argv[2], strtoull(argv[3], NULL, 10), (uint32_t)atoi(argv[4]));
 	}
+	if (argc == 3 && !strcmp(argv[1], "full"))
+		return cmd_full(argv[2]);
 	if (argc == 2 && !strcmp(argv[1], "serve")) {
 		if (!getenv("FAULT_LOG") && !freopen("/dev/null", "w", stderr))
 			return 2;

@@ -470,10 +470,51 @@ def part_nospace(opt):
                     bad.append(f"{kib} KiB: {got}")
             finally:
                 umount(at)
+        n, bad = full_and_on(opt, room, at, n, bad)
         return n, bad
     finally:
         server.close()
         room.close()
+
+
+def full_and_on(opt, room, at, n, bad):
+    """a disk that is full for a while: what was acknowledged before and after is there"""
+    img = room.path("full.img")
+    for fs in ["tmpfs"] + opt.fs.split(","):
+        loop = None
+        if fs == "tmpfs":
+            mount("none", at, fs, "size=4m")
+        else:
+            if not shutil.which(FS[fs][1][0], path=os.environ["PATH"] + ":/usr/sbin:/sbin"):
+                continue
+            with open(img, "wb") as f:
+                f.truncate(FS[fs][0])
+            env = dict(os.environ, TEST_DIR="x", TEST_DEV="x", QA_CHECK_FS="x")
+            env["PATH"] += ":/usr/sbin:/sbin"
+            run(FS[fs][1] + [img], env=env)
+            loop = run(["losetup", "-f", "--show", img]).strip()
+            mount(loop, at, fs)
+        try:
+            filler = os.path.join(at, "filler")
+            d = os.path.join(at, "d")
+            os.makedirs(d)
+            with open(filler, "wb") as f:
+                f.write(bytes(MB))
+                os.fsync(f.fileno())
+            p = subprocess.Popen([opt.client, "full", d], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            said = p.stdout.readline().strip()
+            os.unlink(filler)
+            os.sync()
+            got = p.communicate("on\n")[0].strip() if said.startswith("full") else said
+            n += 1
+            print(f"# {fs}: {said}; room again: {got}", flush=True)
+            if not got.startswith("ok"):
+                bad.append(f"{fs} full for a while: {said}; {got}")
+        finally:
+            umount(at)
+            if loop:
+                subprocess.run(["losetup", "-d", loop])
+    return n, bad
 
 
 # ---- rot -------------------------------------------------------------------------------------------------------------------
