@@ -114,6 +114,25 @@ def nodes(d):
     return out
 
 
+def tmpfile(d):
+    """O_TMPFILE: no name, then one."""
+    fd = os.open(d, os.O_TMPFILE | os.O_RDWR, 0o640)
+    os.write(fd, b"hello")
+    out = [os.fstat(fd).st_nlink, os.pread(fd, 9, 0), mode(f"/proc/self/fd/{fd}")[-3:], os.listdir(d)]
+
+    def linkat(fd, name):
+        if libc.linkat(AT_FDCWD, b"/proc/self/fd/%d" % fd, AT_FDCWD, os.fsencode(name), 0x400):
+            e = ctypes.get_errno()
+            raise OSError(e, os.strerror(e))
+    linkat(fd, d + "/named")
+    out += [os.fstat(fd).st_nlink, get(d + "/named"), os.path.samestat(os.stat(d + "/named"), os.fstat(fd))]
+    os.close(fd)
+    fd = os.open(d, os.O_TMPFILE | os.O_WRONLY | os.O_EXCL, 0o600)
+    out.append(outcome(linkat, fd, d + "/no"))
+    os.close(fd)
+    return out + [os.listdir(d), outcome(os.open, d, os.O_TMPFILE | os.O_RDONLY)]
+
+
 # ---- ownership, modes --------------------------------------------------------------------------------------------------------------------
 
 def owners(d):
@@ -547,7 +566,7 @@ def main():
     with mnt.Mount("-o", "allow_other,dev,suid,components=" + (sys.argv[1] if len(sys.argv) > 1 else "none")) as m:
         t = Twin(m)
         os.umask(0o022)
-        for fn in (names, rename_flags, links, offsets, maps, unlinked, append, copies, times, replace, dir_changes, locks, stopped_holder, deadlock):
+        for fn in (names, rename_flags, links, tmpfile, offsets, maps, unlinked, append, copies, times, replace, dir_changes, locks, stopped_holder, deadlock):
             t.same(fn.__doc__.strip().split("\n")[0] if fn.__doc__ else fn.__name__, fn)
         t.same("direct I/O beside buffered", direct)
         for fn in (nodes, owners, suid, acl_sgid, default_acl, append_only, xattrs, denied):
