@@ -108,7 +108,7 @@ struct vexfs_search { /* SEARCH: request, followed by data; the reply begins wit
 	uint32_t data_off, data_bytes; /* the query vector or text */
 	uint32_t scope_off, scope_bytes; /* path of a subtree, 0 bytes: all */
 	float min_score; /* -INFINITY (0xff800000): none */
-	uint32_t mode;   /* enum vexfs_mode */
+	uint32_t mode; /* enum vexfs_mode */
 	/* reply */
 	uint32_t result_off, result_n; /* struct vexfs_result[result_n] */
 	uint64_t generation;
@@ -117,7 +117,7 @@ struct vexfs_search { /* SEARCH: request, followed by data; the reply begins wit
 	uint32_t pending, complete;
 	/* request */
 	uint32_t filter_off, filter_bytes; /* filter expression, 0 bytes: none */
-	uint32_t text_off, text_bytes;     /* hybrid: words beside the vector in data */
+	uint32_t text_off, text_bytes; /* hybrid: words beside the vector in data */
 };
 enum vexfs_mode { VEXFS_MODE_AUTO = 0, VEXFS_MODE_VECTOR = 1, VEXFS_MODE_TEXT = 2, VEXFS_MODE_HYBRID = 3 };
 

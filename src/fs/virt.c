@@ -50,7 +50,8 @@ int virt_new(struct fs *f, struct virt **ret)
 	rc = idtab_init(&v->nodes, MEM_fs, sizeof(struct vnode));
 	if (rc >= 0)
 		rc = idtab_init(&v->handles, MEM_fs, sizeof(struct vhandle));
-	clock_gettime(CLOCK_REALTIME, &v->born);
+	uint64_t now = os_real_ns(os_real());
+	v->born = (struct timespec){.tv_sec = (time_t)(now / 1000000000), .tv_nsec = (long)(now % 1000000000)};
 	if (rc < 0) {
 		virt_free(v);
 		return rc;
@@ -267,7 +268,7 @@ void virt_stat(struct virt *v, const struct vnode *n, struct stat *st)
 	        .st_uid = v->f->cfg.owner_uid,
 	        .st_gid = v->f->cfg.owner_gid,
 	        .st_size = n->kind == VK_npy || n->kind == VK_ids ? gathered_size(v, n) : 0,
-        .st_blksize = 4096,
+	        .st_blksize = 4096,
 	        .st_atim = v->born,
 	        .st_mtim = v->born,
 	        .st_ctim = v->born,
