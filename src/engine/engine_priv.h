@@ -159,6 +159,9 @@ struct eng_coll {
 	uint32_t row_gen_cap;
 	uint32_t *tail; /* rows not linked: tail[tail_head, tail_n) */
 	uint32_t tail_head, tail_n, tail_cap;
+	uint64_t rows_freed, compact_mark; /* rows given back ever; then, when there was no room to move rows down */
+	uint64_t reclaim_epoch; /* when the store was told last to let go of what it had retired */
+	bool compact_off;
 	uint64_t tail_in; /* rows that ever came to the tail */
 	uint64_t *row_gen; /* while opening: the commit of each live row */
 	struct eng_dead *dead;
@@ -437,5 +440,7 @@ void ingest_thread(void *arg);
 void walk_run(struct engine *e);
 void walk_want(struct engine *e);
 void index_thread(void *arg);
+void compact_step(struct engine *e, struct eng_coll *c);
+void reclaim_step(struct engine *e);
 int status_run(struct engine *e, struct eng_job *j);
 void index_job(struct engine *e, struct eng_job *j);

@@ -133,6 +133,7 @@ static bool free_row(struct engine *e, struct eng_coll *c, uint32_t row)
 		return false;
 	o->op.cid = c->info.cid;
 	o->op.old_row = row;
+	c->rows_freed++;
 	op_submit(o);
 	return true;
 }
@@ -315,6 +316,8 @@ static int index_step(struct engine *e, struct eng_coll *c, uint64_t until_ns)
 	}
 	coll_leave(&v);
 	bool wait = bury_dead(e, c);
+	if (!more && until_ns == UINT64_MAX)
+		compact_step(e, c);
 	return more ? 1 : wait ? 2 : 0;
 }
 static int all_steps(struct engine *e, uint64_t until_ns)
@@ -343,6 +346,9 @@ static void last_publish(struct engine *e)
 {
 	uint64_t until = os_mono_ns(e->os) + INDEX_STOP_NS;
 	if (e->cfg.read_only || store_health(e->st) < 0)
+		return;
+	struct eng_op *o = op_get_wait(e, SOP_barrier); /* what is on its way comes to rest first */
+	if (o && op_run(o, false) < 0)
 		return;
 	while (all_steps(e, until) == 1 && os_mono_ns(e->os) < until)
 		;
@@ -510,6 +516,7 @@ void index_thread(void *arg)
 			struct stack_mark m;
 			stack_op_begin(&m);
 			more = all_steps(e, UINT64_MAX);
+			reclaim_step(e);
 			stack_op_end(&m, PERF_hnsw_insert);
 		}
 		if (more != 1)

@@ -38,6 +38,36 @@ static void vec_undone(struct engine *e, struct eng_op *o)
 		v->row = ENG_ROW_NONE; /* the next put of it is on its way */
 	pthread_mutex_unlock(&c->lock);
 }
+/* the row that was moved lives where it was */
+static void move_undone(struct engine *e, struct eng_op *o)
+{
+	struct eng_coll *c = o->c;
+	uint32_t old = o->op.old_row, new = o->op.ret_row;
+	bool is_free = o->op.is_free_point;
+	struct eng_obj *obj = is_free ? NULL : obj_by_oid(&e->t, o->op.oid);
+	struct eng_vec *v = obj ? obj_vec(obj, o->op.cid) : NULL;
+	pthread_mutex_lock(&c->lock);
+	bool ours = is_free ? coll_id_row(c, o->op.free_id) == new : v && v->row == new;
+	coll_row_dead(c, new);
+	uint32_t keep = 0;
+	for (uint32_t i = 0; ours && i < c->dead_n; i++)
+		if (c->dead[i].row != old)
+			c->dead[keep++] = c->dead[i];
+	if (ours) {
+		c->dead_all -= c->dead_n - keep;
+		c->dead_n = keep;
+	}
+	bool back = ours && coll_row_live(c, old, is_free, is_free ? o->op.free_id : obj->oid, true) >= 0;
+	if (back && is_free)
+		(void)coll_id_set(c, o->op.free_id, old); /* the id has its slot */
+	else if (ours && is_free)
+		coll_id_del(c, o->op.free_id); /* no memory: back with the next mount */
+	else if (back)
+		v->row = old;
+	else if (ours)
+		obj_vec_del(&e->t, obj, v);
+	pthread_mutex_unlock(&c->lock);
+}
 static void coll_undone(struct engine *e, struct eng_op *o)
 {
 	struct eng_coll *c = o->op.kind == SOP_coll_create ? o->c : coll_by_cid(e, o->op.cid);
@@ -83,6 +113,8 @@ void op_undone(struct eng_op *o)
 			l->stored = false;
 	} else if (o->op.kind == SOP_vec_put) {
 		vec_undone(e, o);
+	} else if (o->op.kind == SOP_vec_move) {
+		move_undone(e, o);
 	} else if (o->op.kind == SOP_coll_create || o->op.kind == SOP_coll_dim) {
 		coll_undone(e, o);
 	} /* deletes, stamps, payloads, texts, graphs: nothing is built on them */

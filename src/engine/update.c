@@ -76,6 +76,11 @@ static int put_file_visible(struct eng_op *o, int rc)
 	struct eng_obj *obj = obj_by_oid(&e->t, o->op.oid);
 	struct eng_vec *v = obj ? obj_vec(obj, o->op.cid) : NULL;
 	if (rc < 0) {
+		if (obj &&
+		        rc == -VX_ERR_no_object) { /* the group that brought it was rolled back: it is put again with the next try */
+			obj->stored = false;
+			rc = -VX_ERR_store_full;
+		}
 		if (v) {
 			v->busy = false;
 			if (v->row == ENG_ROW_NONE)
