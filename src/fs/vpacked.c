@@ -148,7 +148,7 @@ static void set_answer(struct fs_ask *a)
 	} else {
 		/* who may not make the collection loses that vector, no more; the rest is told */
 		/* rule errno-map: two codes and an errno mean one thing here */
-		bool skipped = u->at == AT_make && (err_posix(rc) == EACCES || err_posix(rc) == EPERM);
+		bool skipped = u->at == AT_make && (rc == -EACCES || rc == -EPERM || rc == -VX_ERR_not_owner);
 		if (rc < 0 && !skipped && !u->rc)
 			u->rc = rc;
 		next = step(a);
