@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <fcntl.h>
 #include <stdint.h>
 #include "base/log.h"
 #include "base/thread.h"
@@ -444,3 +445,11 @@ void compact_step(struct engine *e, struct eng_coll *c);
 void reclaim_step(struct engine *e);
 int status_run(struct engine *e, struct eng_job *j);
 void index_job(struct engine *e, struct eng_job *j);
+
+/* eng_open_unseen - open a user's file or directory for our own reading without leaving a trace in its atime, where we may (root, the
+ * owner).  fd >= 0 or -errno. */
+static inline int eng_open_unseen(struct os *os, int dirfd, const char *path, int flags)
+{
+	int fd = os_openat(os, dirfd, path, flags | O_NOATIME | O_CLOEXEC, 0);
+	return fd == -EPERM ? os_openat(os, dirfd, path, flags | O_CLOEXEC, 0) : fd;
+}

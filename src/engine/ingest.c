@@ -328,7 +328,7 @@ static int open_same(struct ingest *g, const struct work *w, struct stat *st)
 {
 	struct os *os = g->e->os;
 	struct obj_key k;
-	int fd = os_openat(os, g->e->cfg.root_fd, g->path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
+	int fd = eng_open_unseen(os, g->e->cfg.root_fd, g->path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
 	if (fd < 0)
 		return fd;
 	int rc = os_fstat(os, fd, st);

@@ -577,7 +577,7 @@ static int like_words(struct engine *e, struct eng_job *j, const struct obj_key 
         const char **ret, uint32_t *ret_n)
 {
 	struct obj_key k;
-	int fd = os_openat(e->os, e->cfg.root_fd, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
+	int fd = eng_open_unseen(e->os, e->cfg.root_fd, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
 	if (fd < 0)
 		return fd;
 	char *t = arena_alloc(j->arena, LIKE_BYTES);

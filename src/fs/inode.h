@@ -274,7 +274,8 @@ bool fs_in_group(fuse_req_t req, gid_t gid); /* the caller, by his process's gro
 /* watch_timeout (watch.c) - how long the kernel may keep what it is told of an object now; dir NULL: its attributes alone */
 double watch_timeout(struct fs *f, const struct inode *dir, const struct inode *ip);
 void watch_passing(struct inode *ip, bool now);
-double watch_neg_timeout(struct fs *f, const struct inode *dir);
+double watch_neg_timeout(struct fs *f, const struct inode *dir, const char *name);
+void watch_present(struct fs *f, const struct inode *dir, const char *name); /* it was found */
 
 /* transport_pt.c */
 /* pt_attach - count an open of a regular file; the backing id to reply with, 0: its data comes by requests. @st its state now */

@@ -51,6 +51,7 @@ int op_enter(struct fs *f, struct inode *dir, int dirfd, const char *name, struc
 		return rc;
 	}
 	VX_TRY(inode_enter(f, dir, name, fd, &ret->attr, true, &ip));
+	watch_present(f, dir, name);
 	ret->ino = inode_id(f, ip);
 	ret->attr.st_ino = inode_show_ino(f, &ret->attr);
 	ret->attr_timeout = pt_attr_timeout(f, ip, &ret->attr);
@@ -106,7 +107,7 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	}
 	bool vname = fs_is_virt_name(name), hidden = fs_hidden(f, a.dir, name);
 	rc = hidden ? -ENOENT : op_enter(f, a.dir, a.r.fd, name, &e, NULL);
-	double neg = rc == -ENOENT ? watch_neg_timeout(f, a.dir) : 0;
+	double neg = rc == -ENOENT ? watch_neg_timeout(f, a.dir, name) : 0;
 	at_end(f, &a);
 	if (vname && rc == -ENOENT && f->virt)
 		virt_lookup(req, parent, name);

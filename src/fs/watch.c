@@ -33,6 +33,7 @@
 #define EVENT_BYTES 16384u
 #define WATCH_STACK (64u << 10)
 #define SEEN_N      512u
+#define ABSENT_N    4096u
 #define FS_MAX      MNT_MAX
 #define MASK                                                                                                           \
 	(FAN_CREATE | FAN_DELETE | FAN_MOVED_FROM | FAN_MOVED_TO | FAN_MODIFY | FAN_ATTRIB | FAN_CLOSE_WRITE |         \
@@ -53,6 +54,7 @@ struct watch {
 		uint64_t hash;
 		bool inside;
 	} seen[SEEN_N];
+	_Atomic uint32_t absent[ABSENT_N]; /* names not found last time, by hash */
 	uint8_t buf[EVENT_BYTES] __attribute__((aligned(8)));
 };
 
@@ -77,9 +79,34 @@ void watch_passing(struct inode *ip, bool now)
 {
 	atomic_store_explicit(&ip->passed_s, now ? UINT32_MAX : now_s(), memory_order_relaxed);
 }
-double watch_neg_timeout(struct fs *f, const struct inode *dir)
+
+/* An absent name is kept from the second time it is asked for: what compilers and shells ask for over and over is, while a name that
+ * somebody looks for once, and then makes behind the mount at once, is not (libfuse's test_syscalls does just that). */
+static _Atomic uint32_t *absent_tag(struct watch *w, const struct inode *dir, const char *name, uint32_t *ret_tag)
 {
-	return f->p->watch && !shared(dir) ? LONG_S : 0;
+	uint64_t h = hash64(name, strlen(name), idobj_id(&dir->id));
+	*ret_tag = (uint32_t)(h >> 32) | 1;
+	return &w->absent[h % ABSENT_N];
+}
+void watch_present(struct fs *f, const struct inode *dir, const char *name)
+{
+	uint32_t tag;
+	if (!f->p->watch)
+		return;
+	_Atomic uint32_t *t = absent_tag(f->p->watch, dir, name, &tag);
+	if (atomic_load_explicit(t, memory_order_relaxed) == tag)
+		atomic_store_explicit(t, 0, memory_order_relaxed);
+}
+double watch_neg_timeout(struct fs *f, const struct inode *dir, const char *name)
+{
+	uint32_t tag;
+	if (!f->p->watch || shared(dir))
+		return 0;
+	_Atomic uint32_t *t = absent_tag(f->p->watch, dir, name, &tag);
+	if (atomic_load_explicit(t, memory_order_relaxed) == tag)
+		return LONG_S;
+	atomic_store_explicit(t, tag, memory_order_relaxed);
+	return 0;
 }
 
 /* ---- events ---------------------------------------------------------------------------------------------------------------------- */
