@@ -282,7 +282,7 @@ static int index_step(struct engine *e, struct eng_coll *c, uint64_t until_ns)
 		log_msg(LOGL_error, "engine: a graph is damaged: exact search serves while it is rebuilt");
 		perf_add(PERFC_graph_rebuilt, 1);
 	}
-	if (able && (c->ix_broken || (!c->ix && c->live_n >= ENG_FLAT_MAX)))
+	if (able && e->cfg.components >= ENG_search && (c->ix_broken || (!c->ix && c->live_n >= ENG_FLAT_MAX)))
 		graph_begin(e, c);
 	pthread_mutex_unlock(&c->lock);
 

@@ -340,6 +340,10 @@ int job_dispatch(struct engine *e, struct eng_job *j, bool may_inline)
 		}
 		return job_push(e, &e->update_q, j);
 	case EV_search:
+		if (e->cfg.components < ENG_search) {
+			rc = job_refuse(j, -VX_ERR_component_off, NULL);
+			break;
+		}
 		if (may_inline && j->inline_ok && search_cheap(e, j)) {
 			rc = search_run(e, j);
 			break;

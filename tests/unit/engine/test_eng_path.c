@@ -228,6 +228,56 @@ static void unbinds(struct et *t)
 	T_EQ(et_get(t, "f20"), 0, "get after reopening");
 	T_EQ(t->j.ret_dim, 4, "dim 4 still");
 }
+/* DIR with its store is copied to where no handle means anything: everything is found again by name, unchanged files are fresh */
+static void moved_house(void)
+{
+	struct et a, b;
+	char cmd[256], p[32];
+	uint64_t s = 41;
+	float v[12][DIM];
+	et_new(&a, ENG_all);
+	et_mkdir(&a, "deep");
+	et_mkdir(&a, "deep/er");
+	for (int i = 0; i < 12; i++) {
+		snprintf(p, sizeof(p), i % 2 ? "deep/er/m%d" : "m%d", i);
+		et_write(&a, p, "words to be found");
+		et_vec(&s, v[i], DIM);
+		et_put(&a, p, v[i], DIM);
+	}
+	et_wait(&a, true, false);
+	et_close(&a);
+	et_new(&b, ENG_all);
+	et_close(&b);
+	snprintf(cmd, sizeof(cmd), "rm -rf %s/.vexfs && cp -a %s/. %s/", b.dir, a.dir, b.dir);
+	T_EQ(system(cmd), 0, "copied");
+	int fd = openat(b.root, "m0", O_WRONLY | O_APPEND);
+	if (write(fd, "edited", 6) != 6)
+		T_OK(0, "write");
+	close(fd);
+	et_open(&b);
+	T_EQ(et_wait(&b, false, false), 0, "wait");
+	unsigned fresh = 0, same = 0;
+	for (int i = 0; i < 12; i++) {
+		snprintf(p, sizeof(p), i % 2 ? "deep/er/m%d" : "m%d", i);
+		if (et_get(&b, p) == 0) {
+			same += !memcmp(b.j.ret_vec, v[i], sizeof(v[i]));
+			fresh += b.j.ret_state == ENG_STATE_fresh;
+		}
+	}
+	T_EQ(same, 12, "every vector is there");
+	T_EQ(fresh, 11, "fresh, but for the edited one");
+	et_search(&b, v[3], DIM, 1, false);
+	T_STR(et_paths(&b), "deep/er/m3", "and found");
+	et_text(&b, "words found", 20);
+	T_EQ(b.j.res_n, 12, "words too");
+	et_close(&b);
+	et_open(&b);
+	et_wait(&b, false, false);
+	et_search(&b, v[3], DIM, 1, false);
+	T_STR(et_paths(&b), "deep/er/m3", "and at the next opening");
+	et_done(&a);
+	et_done(&b);
+}
 int main(void)
 {
 	struct et t;
@@ -238,5 +288,6 @@ int main(void)
 	reopened(&t);
 	unbinds(&t);
 	et_done(&t);
+	moved_house();
 	return tap_done();
 }
