@@ -34,6 +34,15 @@ class Skip(Exception):
     pass
 
 
+def progress(what, done, want, t0):
+    """a line that is written over, on a terminal only"""
+    if not sys.stderr.isatty():
+        return
+    rate = done / max(time.monotonic() - t0, 0.001)
+    left = (want - done) / rate if rate and want else 0
+    print(f"\r{what}: {done} of {want}, {rate:.0f}/s, {left:.0f} s left   ", end="" if done < want else "\n", file=sys.stderr, flush=True)
+
+
 class Tap:
     """A line a part; the last line is the plan."""
     n = bad = 0
@@ -304,7 +313,7 @@ def cuts_on(fs, opt, client, want, stop, seeds):
     """power cuts on one file system; (cuts, failures)"""
     room = Room()
     server = Server(client)
-    c, done, bad, seed = None, 0, [], opt.seed
+    c, done, bad, seed, t0 = None, 0, [], opt.seed, time.monotonic()
     rng = random.Random(opt.seed)
     try:
         c = Cuts(room, client, fs)
@@ -314,6 +323,7 @@ def cuts_on(fs, opt, client, want, stop, seeds):
             done += n
             bad += b
             seed += 1
+            progress(f"cuts on {fs}", done, want, t0)
             if not n or (seeds and seed >= opt.seed + seeds):
                 break
     finally:
@@ -362,7 +372,10 @@ def part_kills(opt):
     server = Server(opt.client)
     rng = random.Random(opt.seed + 1)
     try:
+        t0 = time.monotonic()
         for i in range(opt.kills):
+            if i % 100 == 99:
+                progress("kills", i + 1, opt.kills, t0)
             d, ack = fresh(room, opt)
             seed = opt.seed + i % 50
             p = subprocess.Popen([opt.client, "run", d, str(seed), str(opt.steps), ack], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -535,7 +548,10 @@ def part_flips(opt):
         flips = opt.flips if opt.flips else len(places)
         jobs = [("bit", f, b) for f, b in (rng.sample(places, min(flips, len(places))))]
         jobs += [("cut", f, c) for f, c in (cutsat if not opt.small else rng.sample(cutsat, min(len(cutsat), 300)))]
+        t0 = time.monotonic()
         for kind, f, where in jobs:
+            if n % 200 == 0:
+                progress("flips", n, len(jobs), t0)
             shutil.rmtree(d)
             shutil.copytree(clean, d)
             p = os.path.join(d, f)
