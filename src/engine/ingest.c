@@ -44,6 +44,8 @@ struct work {
 	struct obj_key key;
 	uint8_t what;
 	bool has_vecs;
+	bool text_known; /* its text is in, of this stamp and hash */
+	struct stamp text;
 	uint32_t change_n; /* of the object when it was taken: what is found out is of that content or a later one */
 	int path_rc;
 	char name[CONF_NAME_MAX + 1];
@@ -291,9 +293,11 @@ static bool take(struct ingest *g, struct work *w)
 	w->what = 0;
 	if (o) {
 		w->key = o->key;
-		w->what = o->qf & (QF_TEXT | QF_HASH);
+		w->what = o->qf & (QF_TEXT | QF_HASH | QF_RECHECK);
 		w->has_vecs = o->vecs != NULL;
 		w->change_n = o->change_n;
+		w->text_known = o->text_state == STORE_TEXT_done && o->text_stamp.hashed;
+		w->text = o->text_stamp;
 		o->qf = 0;
 		w->path_rc = obj_path(o, g->path, CONF_PATH_MAX + 1);
 		w->name[0] = 0;
@@ -341,6 +345,60 @@ static int open_same(struct ingest *g, const struct work *w, struct stat *st)
 	(void)os_close(os, fd); /* read only */
 	return rc;
 }
+static bool young(struct engine *e, const struct note_stat *st)
+{
+	return (int64_t)os_real_ns(e->os) - st->mtime_ns < ENG_RACY_NS;
+}
+/* a file of the same size whose text is in: read for its hash alone, since identical content is never chunked twice. 1: the same, and
+ * its stamps are new; 0: it must be read for its text; < 0 */
+static int same_content(struct ingest *g, const struct work *w, int fd, const struct stat *st)
+{
+	struct engine *e = g->e;
+	struct text_hash *h;
+	struct stat st2;
+	struct note_stat a, b;
+	uint8_t hash[16];
+	uint64_t at = 0;
+	ssize_t n;
+	VX_TRY(text_hash_new(&h));
+	while ((n = os_pread(e->os, fd, g->piece, INGEST_PIECE, (off_t)at)) > 0 && at <= (uint64_t)st->st_size) {
+		text_hash_add(h, g->piece, (size_t)n);
+		at += (uint64_t)n;
+		if (eng_stopping(e))
+			break;
+	}
+	text_hash_end(h, hash);
+	if (n < 0)
+		return (int)n;
+	if (eng_stopping(e))
+		return -VX_ERR_shutting_down;
+	VX_TRY(os_fstat(e->os, fd, &st2));
+	note_stat_of(&a, st);
+	note_stat_of(&b, &st2);
+	if (a.size != b.size || a.mtime_ns != b.mtime_ns || a.ctime_ns != b.ctime_ns)
+		return -VX_ERR_file_changed;
+	if (memcmp(hash, w->text.hash, 16) != 0)
+		return 0;
+	int rc = 1;
+	pthread_rwlock_wrlock(&e->objects);
+	struct eng_obj *o = obj_by_oid(&e->t, w->oid);
+	if (o && o->change_n != w->change_n) {
+		rc = -VX_ERR_file_changed;
+	} else if (o) {
+		hash_decides(e, o, &a, hash);
+		bool moved = !stamp_same(&o->text_stamp, &a);
+		stamp_of(&o->text_stamp, &a);
+		memcpy(o->text_stamp.hash, hash, 16);
+		o->text_stamp.hashed = 1;
+		o->text_seen = w->change_n;
+		if (moved && o->stored && !text_stamp_put(e, o))
+			eng_lost(e);
+	}
+	pthread_rwlock_unlock(&e->objects);
+	if (rc > 0 && young(e, &a) && !(w->what & QF_RECHECK))
+		put_off(g, w->oid, QF_TEXT | QF_HASH | QF_RECHECK, (uint64_t)ENG_RACY_NS, false);
+	return rc;
+}
 /* 0: done, and pending was taken over or given back; -VX_ERR_file_changed: read again; other < 0: it can't be read */
 static int read_object(struct ingest *g, const struct work *w)
 {
@@ -352,6 +410,18 @@ static int read_object(struct ingest *g, const struct work *w)
 	int fd = open_same(g, w, &st);
 	if (fd < 0)
 		return fd;
+	if (want_text && w->text_known && w->text.size == (uint64_t)st.st_size) {
+		int same = same_content(g, w, fd, &st);
+		if (same) {
+			(void)os_close(e->os, fd); /* read only */
+			if (same < 0)
+				return same;
+			atomic_fetch_add(&e->ingest_done, 1);
+			perf_add(PERFC_ingest_done, 1);
+			pending_less(e);
+			return 0;
+		}
+	}
 	g->oid = w->oid;
 	g->ver = atomic_fetch_add(&e->text_ver, 1) + 1;
 	g->chunk_n = g->text_n = g->chunk_all = 0;
@@ -387,9 +457,9 @@ static int read_object(struct ingest *g, const struct work *w)
 			if (o && o->change_n == w->change_n)
 				hash_decides(e, o, &a, hash);
 			pthread_rwlock_unlock(&e->objects);
-			if ((int64_t)os_real_ns(e->os) - a.mtime_ns < ENG_RACY_NS)
-				put_off(g, w->oid, want_text ? QF_TEXT | QF_HASH : QF_HASH, (uint64_t)ENG_RACY_NS,
-				        false);
+			if (young(e, &a))
+				put_off(g, w->oid, (uint8_t)((want_text ? QF_TEXT | QF_HASH : QF_HASH) | QF_RECHECK),
+				        (uint64_t)ENG_RACY_NS, false);
 		}
 		if (rc >= 0 && want_text)
 			rc = text_done(g, w, &r, &a, hashed ? hash : NULL);
