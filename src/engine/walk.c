@@ -189,8 +189,7 @@ static int list_dir(struct walk *w, uint64_t oid)
 	pthread_rwlock_unlock(&e->objects);
 	if (rc < 0)
 		return 0; /* moved out, or it will be found under another name */
-	int fd = eng_open_unseen(
-	        e->os, e->cfg.root_fd, *w->path ? w->path : ".", O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+	int fd = eng_open_unseen(e->os, e->cfg.root_fd, *w->path ? w->path : ".", O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
 	if (fd < 0)
 		return fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP ? 1 : fd;
 	rc = objkey_at(fd, "", &k);

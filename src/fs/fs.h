@@ -12,7 +12,7 @@
 #include "engine/engine.h"
 #include "query/query.h"
 
-#define FS_VIRT_BIT (1ull << 63)
+#define FS_VIRT_BIT  (1ull << 63)
 #define FS_VIRT_NAME ".vexfs"
 static inline bool fs_is_virt(fuse_ino_t ino)
 {
@@ -29,7 +29,7 @@ struct fs_cfg {
 };
 struct fs {
 	struct fs_cfg cfg;
-	struct engine *e;  /* NULL with -o components=none */
+	struct engine *e; /* NULL with -o components=none */
 	int root_fd;
 	struct fuse_session *se;
 	struct itable *inodes;
@@ -71,7 +71,8 @@ void virt_free(struct virt *v);
 void virt_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
 void virt_forget(struct fs *f, fuse_ino_t ino, uint64_t n);
 void virt_getattr(fuse_req_t req, fuse_ino_t ino);
-void virt_setattr(fuse_req_t req, fuse_ino_t ino, const struct stat *attr, int to_set); /* size 0 on query, ctl; times ignored */
+void virt_setattr(
+        fuse_req_t req, fuse_ino_t ino, const struct stat *attr, int to_set); /* size 0 on query, ctl; times ignored */
 void virt_readlink(fuse_req_t req, fuse_ino_t ino);
 void virt_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name); /* saved/ */
 void virt_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
