@@ -255,8 +255,6 @@ int index_new(const struct vec_rows *rows, const struct index_cfg *cfg, struct i
 		ix->up_free[i] = HNSW_EMPTY;
 	pthread_mutex_init(&ix->grow_lock, NULL);
 	pthread_mutex_init(&ix->entry_lock, NULL);
-	for (uint32_t i = 0; i < HNSW_LOCKS; i++)
-		pthread_mutex_init(&ix->node_lock[i], NULL);
 	struct hnsw_view *v;
 	ix->read_work = mem_zalloc(MEM_index_work, ix->readers * sizeof(*ix->read_work));
 	ix->write_work = mem_zalloc(MEM_index_work, HNSW_WRITERS_MAX * sizeof(*ix->write_work));
@@ -284,8 +282,6 @@ void index_free(struct index *ix)
 	mem_free(MEM_index_work, ix->write_work);
 	pthread_mutex_destroy(&ix->grow_lock);
 	pthread_mutex_destroy(&ix->entry_lock);
-	for (uint32_t i = 0; i < HNSW_LOCKS; i++)
-		pthread_mutex_destroy(&ix->node_lock[i]);
 	mem_free(MEM_index, ix);
 }
 bool index_linked(const struct index *ix, uint32_t row)

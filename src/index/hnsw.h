@@ -137,7 +137,7 @@ struct index {
 	_Atomic(_Atomic uint16_t *) indeg[ROWS_SEGS]; /* level-0 links that point at a row, saturating */
 	uint32_t up_free[HNSW_LEVEL_MAX + 1]; /* free runs of upper link rows by length, chained */
 	pthread_mutex_t grow_lock, entry_lock;
-	pthread_mutex_t node_lock[HNSW_LOCKS];
+	pthread_mutex_t *node_lock; /* [HNSW_LOCKS] while several build */
 	bool parallel, no_project;
 	uint32_t changes; /* since the last look at reachability */
 	struct hnsw_work *read_work; /* [readers] */
@@ -200,8 +200,8 @@ int hnsw_writable(struct index *ix);
 int hnsw_work_take(struct index *ix, struct hnsw_work *set, uint32_t n, struct hnsw_work **ret);
 void hnsw_work_put(struct hnsw_work *w);
 int hnsw_writer_take(struct index *ix, struct hnsw_work **ret);
-int hnsw_work_prepare(
-        const struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, uint32_t ef, bool filtered);
+int hnsw_work_prepare(const struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, uint32_t ef);
+int hnsw_work_heap(struct hnsw_work *w); /* room for the open candidates of a filtered walk */
 void hnsw_work_done(struct hnsw_work *w);
 /* hnsw_tags_next - forget all visits: a new generation, or a cleared table every 65,535th time. */
 void hnsw_tags_next(struct hnsw_work *w);

@@ -158,7 +158,7 @@ int index_repair(struct index *ix, uint64_t *ret_found)
 	VX_TRY(hnsw_writer_take(ix, &w));
 	struct hnsw_view *v = atomic_load(&ix->view);
 	uint32_t n = rows_n(ix, v), entry = (uint32_t)atomic_load(&ix->entry);
-	int rc = hnsw_work_prepare(ix, v, w, ix->efc, false);
+	int rc = hnsw_work_prepare(ix, v, w, ix->efc);
 	/* a forced link takes another's place and may cut that one's node off, so it is looked at again */
 	for (uint32_t round = 0; !rc && found && entry != HNSW_EMPTY && round < 16; round++) {
 		struct reach r;

@@ -145,7 +145,7 @@ int index_delete(struct index *ix, uint32_t row)
 	VX_TRY(hnsw_writable(ix));
 	VX_TRY(hnsw_writer_take(ix, &w));
 	struct hnsw_view *v = atomic_load(&ix->view);
-	int rc = hnsw_work_prepare(ix, v, w, ix->efc, false);
+	int rc = hnsw_work_prepare(ix, v, w, ix->efc);
 	if (rc) {
 		hnsw_work_put(w);
 		return rc;

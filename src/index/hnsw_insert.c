@@ -242,7 +242,7 @@ int hnsw_link_row(struct index *ix, struct hnsw_work *w, uint32_t row)
 	uint32_t level = draw_level(ix, row), up = 0;
 	uint64_t hops = 0;
 	VX_TRY(hnsw_view_grow(ix, v, row));
-	VX_TRY(hnsw_work_prepare(ix, v, w, ix->efc, false));
+	VX_TRY(hnsw_work_prepare(ix, v, w, ix->efc));
 	if (level)
 		VX_TRY(hnsw_up_alloc(ix, v, level, &up));
 	hnsw_link *l0 = hnsw_links0(v, row);
@@ -382,8 +382,15 @@ static int build_run(struct build *b, uint32_t threads)
 		return atomic_load(&b->rc);
 	}
 	struct thread *t = mem_zalloc(MEM_index_work, threads * sizeof(*t));
-	if (!t)
+	pthread_mutex_t *lock = mem_alloc(MEM_index_work, HNSW_LOCKS * sizeof(*lock));
+	if (!t || !lock) {
+		mem_free(MEM_index_work, t);
+		mem_free(MEM_index_work, lock);
 		return -ENOMEM;
+	}
+	for (uint32_t i = 0; i < HNSW_LOCKS; i++)
+		pthread_mutex_init(&lock[i], NULL);
+	b->ix->node_lock = lock;
 	b->ix->parallel = true;
 	for (; started < threads; started++)
 		if (thread_start(&t[started], "vx-build", BUILD_STACK, build_thread, b))
@@ -393,6 +400,10 @@ static int build_run(struct build *b, uint32_t threads)
 	for (uint32_t i = 0; i < started; i++)
 		thread_join(&t[i]);
 	b->ix->parallel = false;
+	b->ix->node_lock = NULL;
+	for (uint32_t i = 0; i < HNSW_LOCKS; i++)
+		pthread_mutex_destroy(&lock[i]);
+	mem_free(MEM_index_work, lock);
 	mem_free(MEM_index_work, t);
 	return atomic_load(&b->rc);
 }

@@ -212,6 +212,8 @@ static int beam_filtered(struct index *ix, const struct hnsw_view *v, struct hns
         struct index_query *q, uint32_t from, float from_d, uint64_t most)
 {
 	struct hnsw_pool *r = &w->res;
+	if (hnsw_work_heap(w))
+		return 1; /* the scan needs none */
 	hnsw_tags_next(w);
 	r->n = r->next = 0;
 	w->heap_n = 0;
@@ -335,7 +337,7 @@ int hnsw_codes_trial(struct index *ix)
 	if (!v->codes.proj || index_count(ix) < 1000)
 		return 0;
 	VX_TRY(hnsw_writer_take(ix, &w));
-	int rc = hnsw_work_prepare(ix, v, w, TRIAL_EF, false);
+	int rc = hnsw_work_prepare(ix, v, w, TRIAL_EF);
 	for (uint32_t i = 0; !rc && i < TRIAL_QUERIES; i++) {
 		struct hnsw_scorer s;
 		struct exact_query e;
@@ -437,7 +439,7 @@ int index_search(struct index *ix, struct index_query *q, struct index_hit *ret)
 		return -VX_ERR_graph_corrupt;
 	VX_TRY(hnsw_work_take(ix, ix->read_work, ix->readers, &w));
 	const struct hnsw_view *v = atomic_load(&ix->view);
-	int rc = hnsw_work_prepare(ix, v, w, ef, true);
+	int rc = hnsw_work_prepare(ix, v, w, ef);
 	if (!rc)
 		rc = search_in(ix, v, w, q, ef, ret);
 	hnsw_work_put(w);

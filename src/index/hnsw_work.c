@@ -58,8 +58,7 @@ static int grow(void *pp, size_t bytes)
 	memcpy(pp, &p, sizeof(p));
 	return 0;
 }
-int hnsw_work_prepare(
-        const struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, uint32_t ef, bool filtered)
+int hnsw_work_prepare(const struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, uint32_t ef)
 {
 	uint32_t need = atomic_load_explicit(&ix->rows->n, memory_order_acquire);
 	if (v->map && need > v->nodes_cap_max)
@@ -89,15 +88,16 @@ int hnsw_work_prepare(
 		VX_TRY(grow(&w->res.c, ((size_t)cap + 1) * sizeof(struct hnsw_cand)));
 		w->ef_cap = cap;
 	}
-	if (filtered && !w->heap) {
-		w->heap = mem_alloc(MEM_index_work, HNSW_HEAP_MAX * sizeof(w->heap[0]));
-		if (!w->heap)
-			return -ENOMEM;
-	}
 	w->pool.cap = w->res.cap = ef;
 	w->pool.n = w->res.n = w->pool.next = w->res.next = 0;
 	w->heap_n = 0;
 	return 0;
+}
+int hnsw_work_heap(struct hnsw_work *w)
+{
+	if (!w->heap)
+		w->heap = mem_alloc(MEM_index_work, HNSW_HEAP_MAX * sizeof(w->heap[0]));
+	return w->heap ? 0 : -ENOMEM;
 }
 void hnsw_work_done(struct hnsw_work *w)
 {
