@@ -388,6 +388,8 @@ int transport_new(struct fs *f, const struct transport_cfg *cfg, struct transpor
 	t->base = cfg->workers ? cfg->workers : cpus > 4 ? 4 : cpus < 2 ? 2 : (unsigned)cpus;
 	if (t->base > WORKERS_MAX)
 		t->base = WORKERS_MAX;
+	if (sched_getaffinity(0, sizeof t->cpus, &t->cpus))
+		CPU_ZERO(&t->cpus); /* more CPUs than fit: nobody is pinned */
 	t->ev = eventfd(0, EFD_CLOEXEC);
 	if (t->ev < 0)
 		return fail(t, -errno, reterr);

@@ -11,6 +11,7 @@
  * that thread or, if the request was parked, on another; transport_send finds where it belongs. */
 #pragma once
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include "base/thread.h"
 #include "fs/fuse_uapi.h"
@@ -32,6 +33,8 @@ struct worker {
 	struct transport *t;
 	uint8_t *buf;
 	enum { W_free, W_running, W_ended } state; /* t->lock */
+	uint32_t asked;
+	int cpu; /* pinned there; -1: anywhere */
 };
 struct rings;
 struct ring_ent;
@@ -46,6 +49,8 @@ struct transport {
 	pthread_mutex_t lock; /* guards worker[].state */
 	struct worker worker[WORKERS_MAX];
 	_Atomic uint32_t running, idle;
+	_Atomic uint32_t client; /* pid of the request looked at last */
+	cpu_set_t cpus; /* where the process may run */
 	_Atomic bool stop, ready, over;
 	_Atomic uint64_t init_unique;
 	uint64_t offered; /* INIT flags, 64 bits, of the kernel; written before its reply */
