@@ -244,7 +244,7 @@ def default_acl(d):
 def append_only(d):
     """A file made append-only behind the mount still opens for appending (generic/079)."""
     p = put(d + "/a", b"1")
-    back = os.path.realpath(p).replace("/mnt/", "/dir/", 1)
+    back = "/dir/".join(os.path.realpath(p).rsplit("/mnt/", 1))
     if subprocess.run(["chattr", "+a", back], stderr=subprocess.DEVNULL).returncode:
         return "no chattr"
     try:

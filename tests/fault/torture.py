@@ -28,6 +28,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 MB = 1 << 20
 LIBC = ctypes.CDLL(None, use_errno=True)
 MNT_DETACH = 2
+CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 0x40000
 
 
 class Skip(Exception):
@@ -82,6 +83,22 @@ class Room:
 def mount(dev, at, fs, opts=""):
     if LIBC.mount(dev.encode(), at.encode(), fs.encode(), 0, opts.encode()):
         raise OSError(ctypes.get_errno(), f"mount {dev} {fs}: {os.strerror(ctypes.get_errno())}")
+
+
+def own_namespace():
+    """Mounts of our own: else a process that makes a namespace of its own meanwhile copies them, and keeps a file system mounted that we
+    believe unmounted; the next mount of the same device would then show the old one's memory, not the disk."""
+    if os.geteuid() == 0 and LIBC.unshare(CLONE_NEWNS) == 0:
+        LIBC.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None)
+
+
+def free_device(dev):
+    """nobody holds a file system on it: what is mounted next comes from the disk"""
+    try:
+        os.close(os.open(dev, os.O_RDONLY | os.O_EXCL))
+        return True
+    except OSError:
+        return False
 
 
 def umount(at):
@@ -250,6 +267,12 @@ class Cuts:
     def check(self, server, base, extra, seed, steps, acked):
         """mount the device made of base and the writes in extra; the checker's answer"""
         sm = self.sm
+        for _ in range(500):
+            if free_device(self.loop):
+                break
+            time.sleep(0.01)
+        else:
+            raise RuntimeError(f"{self.loop} stays in use: another process holds the file system of the last cut")
         sm[:] = base
         for off, data in extra:
             sm[off:off + len(data)] = data
@@ -622,6 +645,7 @@ def main():
     if not opt.client:
         sys.exit("torture: --client BIN: ninja -C BUILD tests/fault/fault_client")
     opt.client = os.path.abspath(opt.client)
+    own_namespace()
     sys.path.insert(0, HERE)
     parts = [p for p in opt.only.split(",") if p] or (["cuts", "kills", "syscalls", "errors", "nospace", "flips"] +
                                                      ([] if opt.small else ["mutants"]))

@@ -56,7 +56,7 @@ static int near(double got, double want, double size, uint32_t dim)
 static void one_table(const struct simd *k)
 {
 	struct edge ea, eb, eh, eu, eq;
-	uint32_t bad[12] = {0}, runs = 0, worst_dim = 0;
+	uint32_t bad[13] = {0}, runs = 0, worst_dim = 0;
 	edge_init(&ea, DIMS * 4 + 64);
 	edge_init(&eb, DIMS * 4 + 64);
 	edge_init(&eh, DIMS * 2 + 64);
@@ -105,6 +105,13 @@ static void one_table(const struct simd *k)
 			bad[8] += il[i] != l1;
 		}
 		bad[9] += k->hamming(u, (const uint8_t *)q, dim) != ham;
+		float rc[7];
+		double len = 0;
+		for (uint32_t i = 0; i < dim; i++)
+			len += (double)a[i] * a[i];
+		k->cos_f32_n(pa, n, b, dim, rc);
+		for (uint32_t i = 0; i < n; i++)
+			bad[12] += !near(rc[i], s.dot / sqrt(len), s.scaled / sqrt(len), dim);
 		/* quantisation: nearest, sums that fit what was written */
 		float top = 0;
 		for (uint32_t i = 0; i < dim; i++)
@@ -124,9 +131,9 @@ static void one_table(const struct simd *k)
 		if (!worst_dim && (bad[0] | bad[1] | bad[7]))
 			worst_dim = dim;
 	}
-	static const char *const name[12] = {"l2_f32", "dot_f32", "l1_f32", "l2_bf16", "dot_bf16", "l2_f32_n",
-	        "dot_f32_n", "dot_u8s8_n", "l1_u8_n", "hamming", "absmax_f32", "quant_s8"};
-	for (int i = 0; i < 12; i++)
+	static const char *const name[13] = {"l2_f32", "dot_f32", "l1_f32", "l2_bf16", "dot_bf16", "l2_f32_n",
+	        "dot_f32_n", "dot_u8s8_n", "l1_u8_n", "hamming", "absmax_f32", "quant_s8", "cos_f32_n"};
+	for (int i = 0; i < 13; i++)
 		T_OK(bad[i] == 0, "%s %s: %u of %u dims wrong", k->name, name[i], bad[i], runs);
 	if (worst_dim)
 		printf("# first wrong at dim %u\n", worst_dim);

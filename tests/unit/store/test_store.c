@@ -429,6 +429,56 @@ static void test_read_only(void)
 	box_close(&b);
 }
 
+/* eight processes make the same store at once: one has it, the others are told so; when it dies, its lock is stale and no hindrance */
+static void test_race(void)
+{
+	struct box b;
+	int p[2], go[2], status;
+	pid_t kid[8];
+	char got[9] = {0};
+	box_open(&b);
+	if (pipe(p) || pipe(go))
+		abort();
+	fflush(stdout);
+	for (int i = 0; i < 8; i++) {
+		kid[i] = fork();
+		if (kid[i])
+			continue;
+		struct store *st = NULL;
+		struct vx_errinfo e = {0};
+		char c;
+		close(go[1]);
+		if (read(go[0], &c, 1) < 0)
+			_exit(9);
+		int rc = open_in(&b, os_real(), &st, &e);
+		c = rc == 0 ? 'y' : rc == -VX_ERR_store_locked ? 'n' : '?';
+		if (write(p[1], &c, 1) != 1)
+			_exit(9);
+		if (!rc)
+			pause(); /* until it is killed, with the lock in its hands */
+		_exit(0);
+	}
+	close(go[0]);
+	close(go[1]); /* they all see the end of it at once */
+	int y = 0, n = 0;
+	for (int i = 0; i < 8 && read(p[0], got, 1) == 1; i++) {
+		y += got[0] == 'y';
+		n += got[0] == 'n';
+	}
+	T_EQ(y, 1, "openings that got the store");
+	T_EQ(n, 7, "openings that were told it is locked");
+	for (int i = 0; i < 8; i++) {
+		kill(kid[i], SIGKILL);
+		waitpid(kid[i], &status, 0);
+	}
+	close(p[0]);
+	close(p[1]);
+	struct store *st = open_ok(&b);
+	T_OK(st != NULL, "after its death the store opens; LOCK names a dead pid");
+	store_close(st);
+	box_close(&b);
+}
+
 /* what a FUSE thread may call, on a stack of its size */
 static struct store *any_st;
 static struct top any_op;
@@ -543,6 +593,7 @@ int main(int argc, char **argv)
 	test_formats();
 	test_read_only();
 	test_stack();
+	test_race();
 	if (argc > 1)
 		T_EQ(bulk((uint32_t)atoi(argv[1])), 0, "bulk import");
 	return tap_done();
