@@ -215,22 +215,34 @@ void vfile_read(fuse_req_t req, struct vhandle *h, size_t size, off_t off, int f
 
 /* ---- status, health ---- */
 
+/* what the status says, in one word for whoever only asks whether all is well */
+static const char *health_word(const struct eng_job *j)
+{
+	static const char failed[] = "\"state\":\"failed\"", opening[] = "\"state\":\"opening\"",
+	                  read_only[] = "\"read_only_reason\"";
+	if (j->rc < 0 || !j->out_text)
+		return "failed";
+	if (memmem(j->out_text, j->out_text_n, failed, sizeof failed - 1))
+		return "failed";
+	if (memmem(j->out_text, j->out_text_n, read_only, sizeof read_only - 1))
+		return "degraded";
+	return memmem(j->out_text, j->out_text_n, opening, sizeof opening - 1) ? "opening" : "ok";
+}
+
 static void health_text(struct sbuf *b, const struct eng_job *j)
 {
+	const char *word = health_word(j);
+	bool ok = word[0] == 'o'; /* ok, opening */
 	sb_str(b, "{\"ok\":");
-	sb_str(b, j->rc >= 0 ? "true" : "false");
-	sb_str(b, ",\"generation\":");
+	sb_str(b, ok ? "true" : "false");
+	sb_str(b, ",\"status\":\"");
+	sb_str(b, word);
+	sb_str(b, "\",\"generation\":");
 	sb_u64(b, j->generation);
 	sb_str(b, ",\"complete\":");
 	sb_str(b, j->complete ? "true" : "false");
 	sb_str(b, ",\"pending\":");
 	sb_u64(b, j->pending);
-	if (j->rc < 0) {
-		sb_str(b, ",\"code\":\"");
-		sb_str(b, err_name(j->rc));
-		sb_str(b, "\",\"message\":");
-		sb_json(b, err_text(j->rc), strlen(err_text(j->rc)));
-	}
 	sb_str(b, "}\n");
 }
 
