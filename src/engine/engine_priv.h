@@ -31,7 +31,7 @@
 #define ENG_RACY_NS      2000000000ll
 #define ENG_RETRY_MAX_S  60u
 #define ENG_WORKER_STACK (128u << 10)
-#define ENG_OPENER_STACK (256u << 10)
+#define ENG_OPENER_STACK (128u << 10)
 #define ENG_SEARCHERS    2u
 
 /* a door bell: rung from anywhere, waited for by one thread (or several that all look again) */
@@ -440,6 +440,7 @@ int perm_check(struct engine *e, const struct eng_caller *who, struct arena *a, 
 void ingest_thread(void *arg);
 void walk_run(struct engine *e);
 void walk_want(struct engine *e);
+void walk_later(struct engine *e); /* at growing intervals, while something stands in the way */
 void index_thread(void *arg);
 void compact_step(struct engine *e, struct eng_coll *c);
 void reclaim_step(struct engine *e);

@@ -11,7 +11,7 @@
 #define RESYNC_FIRST_S 2u
 #define RESYNC_MAX_S   60u
 
-static void walk_later(struct engine *e)
+void walk_later(struct engine *e)
 {
 	uint32_t s = atomic_load(&e->resync_s);
 	uint64_t now = os_mono_ns(e->os);

@@ -315,8 +315,10 @@ void walk_run(struct engine *e)
 		drop_nameless(&w);
 	if (rc >= 0 && !eng_stopping(e)) {
 		e->rebind = false;
-		atomic_store(&e->walks_done,
-		        no); /* who asked before it began is answered, whatever came to nothing before */
+		if (store_health(e->st) >= 0)
+			atomic_store(&e->resync_s, 0);
+		/* who asked before it began is answered, whatever came to nothing before */
+		atomic_store(&e->walks_done, no);
 		perf_add(PERFC_walks, 1);
 	}
 	mem_free(MEM_engine, w.path);
@@ -326,7 +328,6 @@ void walk_run(struct engine *e)
 	if (rc < 0 && rc != -VX_ERR_shutting_down) {
 		/* not now: again in a while, and `complete` stays false */
 		log_rc(LOGL_warn, "engine: the walk of the tree stopped", rc);
-		atomic_store(&e->walk_due, 1);
-		bell_wait(&e->life_bell, bell_rings(&e->life_bell), 1000000000ull);
+		walk_later(e);
 	}
 }
