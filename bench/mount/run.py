@@ -27,6 +27,22 @@ def sh(*a, **k):
     return r.stdout
 
 
+def favour(nice, under):
+    """nice for this process and every daemon whose command line names a path below @under; sessions are groups of their own to the
+    scheduler (autogroup), so each is told"""
+    if not nice:
+        return
+    for p in [str(os.getpid())] + [x for x in os.listdir("/proc") if x.isdigit()]:
+        try:
+            if p != str(os.getpid()) and str(under).encode() not in pathlib.Path("/proc", p, "cmdline").read_bytes():
+                continue
+            for t in os.listdir("/proc/%s/task" % p):
+                os.setpriority(os.PRIO_PROCESS, int(t), nice)
+            pathlib.Path("/proc", p, "autogroup").write_text("%d" % nice)
+        except OSError:
+            pass  # ended meanwhile, or a kernel thread
+
+
 def hdr(op, size, flags=0):
     return struct.pack("<IHHIiII", MAGIC, 1, op, size, 0, flags, 0)
 
@@ -161,7 +177,8 @@ def main():
     a = ap.parse_args()
     if os.geteuid():
         sys.exit("bench-mount: needs root")
-    os.nice(a.nice)
+    if a.nice and os.getpgrp() != os.getpid():
+        os.setsid()
     a.vexfs = str(pathlib.Path(a.vexfs).resolve())
     base = pathlib.Path(tempfile.mkdtemp(prefix="vx-bm-", dir="/var/tmp"))
     was = PARAM.read_text().strip() if PARAM.exists() else None
@@ -206,6 +223,7 @@ def measure(run):
     bare = {"bare, one thread": run.bare("b1"), "bare, libfuse's default": run.bare("b2", "mt")}
     ours = {t: run.ours(t) for t in TRANSPORTS}
     print("  mounted; loading %d vectors of %d into each" % (a.points, a.dim), flush=True)
+    favour(a.nice, run.base)
     main_t = "pt+uring"
     for t in ("plain", main_t):
         for s in setup:
