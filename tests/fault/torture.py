@@ -14,6 +14,7 @@ writes torn at sectors).  Each is mounted, the store opened and compared with wh
 import argparse
 import concurrent.futures
 import ctypes
+import multiprocessing
 import os
 import random
 import shutil
@@ -362,7 +363,12 @@ def part_cuts(opt, client=None, limit=None, stop=False, seeds=None):
     kinds = opt.fs.split(",")
     with concurrent.futures.ProcessPoolExecutor(len(kinds)) as ex:
         jobs = [ex.submit(cuts_on, fs, opt, client or opt.client, (limit or opt.cuts) // len(kinds), stop, seeds) for fs in kinds]
-        got = [j.result() for j in jobs]
+        try:
+            got = [j.result() for j in jobs]
+        except BaseException:  # the workers take down what is theirs
+            for p in multiprocessing.active_children():
+                p.terminate()
+            raise
     return sum(g[0] for g in got), [b for g in got for b in g[1]]
 
 
@@ -646,6 +652,8 @@ def main():
         sys.exit("torture: --client BIN: ninja -C BUILD tests/fault/fault_client")
     opt.client = os.path.abspath(opt.client)
     own_namespace()
+    for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # whatever ends it, loops and mounts are taken down
+        signal.signal(sig, lambda *_: sys.exit(130))
     sys.path.insert(0, HERE)
     parts = [p for p in opt.only.split(",") if p] or (["cuts", "kills", "syscalls", "errors", "nospace", "flips"] +
                                                      ([] if opt.small else ["mutants"]))
