@@ -151,6 +151,17 @@ class Run:
               for c in (self.cpus * 2)[:2]]
         return sum(float(p.communicate()[0].split()[2]) for p in ps)
 
+    def rest(self, m):
+        """until its daemon has nothing to do: what the puts left for the index would be measured with the next"""
+        pid, last = json.loads(sh(self.a.vexfs, "status", "--json", m))["pid"], -1
+        for _ in range(100):
+            f = pathlib.Path("/proc/%d/stat" % pid).read_text().rsplit(")", 1)[1].split()
+            now = int(f[11]) + int(f[12])
+            if now - last <= 1 and last >= 0:
+                return
+            last = now
+            time.sleep(.1)
+
     def close(self):
         for m in self.mounts:
             for _ in range(50):
@@ -254,12 +265,14 @@ def measure(run):
         for k, line in zip((("search", "bin"), ("search", "json"), ("batch", "bin"), ("batch", "json")), out):
             run.add(("direct",) + k, int(line.split()[0]) / 1e3)
         c = run.cpus[0]
-        for t in ("plain", main_t):
+        for t in (("plain", main_t) if rnd % 2 else (main_t, "plain")):
             m = ours[t]
             for kind in ("search", "batch"):
                 run.add((t, kind, "ioctl"), run.one("exchange_ioctl", m + "/f", c, files[kind + ".bin"])[0])
                 for form in ("bin", "json"):
                     run.add((t, kind, form), run.one("exchange", m + "/.vexfs/query", c, files[kind + "." + form])[0])
+            exchange(m, b'{"verb":"wait"}')
+            run.rest(m)
         m = bare["bare, one thread"]
         for kind in ("search", "batch"):
             n = sizes[kind, "bin"][0]
@@ -281,11 +294,13 @@ def report(run):
             best[what, n] = min(v)
             L.append("%-9s %-24s" % (what, n) + "".join("%10.1f" % x for x in v) + "%10.1f" % min(v))
     L.append("")
-    yard = {w: min(best[w, n] for n in names[:2]) for w in ("ioctl4k", "getxattr")}
     for w in ("ioctl4k", "getxattr"):
         for t in TRANSPORTS:
-            r = best[w, t] / yard[w]
-            L.append("  %-7s %-9s %-9s %.2f x the bare handler, goal 1.00" % ("ok" if r <= 1 else "MISSED", w, t, r))
+            for n in names[:2]:
+                r = best[w, t] / best[w, n]
+                L.append("  %-7s %-9s %-9s best placement %.2f x, median of placements %.2f x %s, goal 1.00" % (
+                    "ok" if r <= 1 else "MISSED", w, t, r,
+                    statistics.median(med[w, t, c] for c in run.cpus + [-1]) / statistics.median(med[w, n, c] for c in run.cpus + [-1]), n))
     L.append("")
     for n in names:
         L.append("  %-24s one client %8.0f/s, two %8.0f/s: %.2f x" % (n, med["one", n], med["two", n], med["twoone", n]) +
