@@ -348,6 +348,8 @@ def cuts_on(fs, opt, client, want, stop, seeds):
             bad += b
             seed += 1
             progress(f"cuts on {fs}", done, want, t0)
+            if not opt.small and not stop:  # a run of hours that is stopped has still shown something
+                print(f"# {fs} seed {seed - 1}: {done} cuts, {len(bad)} failures", flush=True)
             if not n or (seeds and seed >= opt.seed + seeds):
                 break
     finally:
