@@ -5,7 +5,7 @@ PREFIX ?= /usr/local
 CC ?= cc
 export PYTHONDONTWRITEBYTECODE = 1
 
-.PHONY: all build demo check bench bench-index bench-fs bench-mount bench-recall torture install stack format clean help
+.PHONY: all build demo check bench bench-index bench-fs bench-mount bench-recall torture install deb stack format clean help
 
 all: build
 
@@ -21,6 +21,7 @@ help:
 	@echo 'make torture       the store under power cuts, kills, errors and rot, at length (hours); ARGS=… as tests/fault/torture.py'
 	@echo 'make stack         worst-case stack from the call graph'
 	@echo 'make install       to $$DESTDIR$$PREFIX (default /usr/local)'
+	@echo 'make deb           a Debian package'
 	@echo 'make format        clang-format over all sources'
 
 build:
@@ -68,8 +69,11 @@ install: build
 	@ninja -C $(BUILD) >/dev/null
 	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild
 
+deb: build
+	@tools/deb.sh
+
 format:
 	@clang-format-14 -i $$(find src include tests -name '*.[ch]')
 
 clean:
-	@rm -rf $(BUILD) build-check-* build-stack
+	@rm -rf $(BUILD) build-check-* build-stack build-deb
