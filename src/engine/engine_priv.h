@@ -55,6 +55,7 @@ struct eng_vec { /* a file's vector in one collection */
 	bool busy; /* a put or delete is between submit and visible */
 	bool inherited; /* busy, and its put is still to be submitted (replace.c) */
 	bool bind_wait; /* binds to the content at the last writable release */
+	bool ctime_ours; /* ctime has moved by our own doing, data not: the next stat of before may differ from the stamp in it */
 	bool changed; /* content written through the mount since: stale until the hash says else */
 };
 struct eng_link {

@@ -213,7 +213,7 @@ static void hash_decides(struct engine *e, struct eng_obj *o, const struct note_
 		} else if (stamp_same_data(&v->stamp, st)) {
 			v->stamp.size = ENG_STALE_SIZE; /* changed before anyone knew its hash */
 		}
-		v->changed = false;
+		v->changed = v->ctime_ours = false;
 		if (memcmp(&was, &v->stamp, sizeof(was)) != 0 && !vec_stamp_put(e, o, v))
 			eng_lost(e);
 	}

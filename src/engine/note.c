@@ -313,6 +313,8 @@ static void apply_changed(struct engine *e, const struct note *n)
 /* one name less changes ctime, and no stat of before is at hand: the hash decides */
 static void lost_a_name(struct engine *e, struct eng_obj *o)
 {
+	for (struct eng_vec *v = o->vecs; v; v = v->next)
+		v->ctime_ours = true;
 	if (o->vecs || (o->text_state != STORE_TEXT_none && e->cfg.components == ENG_all))
 		ingest_push(e, o, work_of(e));
 }
@@ -390,8 +392,10 @@ static void apply_attr(struct engine *e, const struct note *n)
 	if (!o)
 		return;
 	for (struct eng_vec *v = o->vecs; v; v = v->next) {
-		if (!stamp_same(&v->stamp, &n->before) || v->busy)
+		bool same = v->ctime_ours ? stamp_same_data(&v->stamp, &n->before) : stamp_same(&v->stamp, &n->before);
+		if (!same || v->busy)
 			continue;
+		v->ctime_ours = false;
 		v->stamp.size = n->st.size;
 		v->stamp.mtime_ns = n->st.mtime_ns;
 		v->stamp.ctime_ns = n->st.ctime_ns;

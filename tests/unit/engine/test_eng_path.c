@@ -161,6 +161,18 @@ static void notes(struct et *t)
 	et_wait(t, false, false);
 	et_get(t, "f06");
 	T_EQ(t->j.ret_state, ENG_STATE_fresh, "the hash decided");
+	/* a name less and a touch before anybody has read the file: all our own doing, the vector stays */
+	et_link(t, "f07", "f07b");
+	et_put(t, "f07", mem[7], DIM);
+	et_unlink(t, "f07b");
+	fstatat(t->root, "f07", &a, 0);
+	utimensat(t->root, "f07", NULL, 0);
+	fstatat(t->root, "f07", &b, 0);
+	struct obj_key k7 = et_key(t, "f07");
+	eng_note_attr(t->e, &k7, &a, &b);
+	et_wait(t, false, false);
+	et_get(t, "f07");
+	T_EQ(t->j.ret_state, ENG_STATE_fresh, "unlink of another name, then touch");
 	/* delete */
 	T_EQ(et_del(t, "f08"), 0, "delete");
 	T_EQ(et_get(t, "f08"), -VX_ERR_no_vector, "gone");
