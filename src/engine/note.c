@@ -245,7 +245,7 @@ static void bind_waiting(struct engine *e, struct eng_obj *o, const struct note_
 		if (!v->bind_wait)
 			continue;
 		v->bind_wait = false;
-		v->changed = false;
+		v->changed = v->ctime_ours = false;
 		stamp_of(&v->stamp, st);
 		if (!v->busy && !vec_stamp_put(e, o, v))
 			eng_lost(e);

@@ -240,7 +240,7 @@ static int put_locked(struct engine *e, struct eng_job *j, struct put *p, struct
 		if (v) {
 			v->busy = true;
 			stamp_of(&v->stamp, &p->st);
-			v->changed = false;
+			v->changed = v->ctime_ours = false;
 			v->bind_wait = openw_count(&e->t, &obj->key) != 0;
 			if (j->expect_hash) { /* it comes with the hash of its content: only that can make it fresh */
 				v->stamp.size = ENG_STALE_SIZE;
