@@ -69,9 +69,31 @@ static bool shared(const struct inode *ip)
 	uint32_t at = atomic_load_explicit(&ip->foreign_s, memory_order_relaxed);
 	return at && now_s() - at < SHARED_S;
 }
+/* file systems that only this kernel changes; on all others (NFS, Ceph, FUSE, ...) events don't tell of what the other side does */
+static bool only_ours(const struct statfs *sf)
+{
+	static const uint32_t local[] = {0xef53 /* ext */, 0x58465342 /* xfs */, 0x9123683e /* btrfs */,
+	        0x01021994 /* tmpfs */, 0xf2f52010 /* f2fs */, 0x2fc12fc1 /* zfs */, 0xca451a4e /* bcachefs */,
+	        0x3153464a /* jfs */};
+	for (size_t i = 0; i < sizeof local / sizeof *local; i++)
+		if ((uint32_t)sf->f_type == local[i])
+			return true;
+	return false;
+}
+static bool watched(const struct fs *f, uint64_t dev)
+{
+	const struct watch *w = f->p->watch;
+	if (!w || dev == f->inodes->root->dev)
+		return w != NULL;
+	uint32_t n = atomic_load_explicit(&w->on_n, memory_order_acquire);
+	for (uint32_t i = 0; i < n; i++)
+		if (w->on[i].dev == dev)
+			return true;
+	return false;
+}
 double watch_timeout(struct fs *f, const struct inode *dir, const struct inode *ip)
 {
-	if (!f->p->watch)
+	if (!watched(f, ip->dev) || (dir && !watched(f, dir->dev)))
 		return dir ? f->cfg.entry_timeout : f->cfg.attr_timeout;
 	return (dir && shared(dir)) || shared(ip) ? 0 : LONG_S;
 }
@@ -100,7 +122,7 @@ void watch_present(struct fs *f, const struct inode *dir, const char *name)
 double watch_neg_timeout(struct fs *f, const struct inode *dir, const char *name)
 {
 	uint32_t tag;
-	if (!f->p->watch || shared(dir))
+	if (!watched(f, dir->dev) || shared(dir))
 		return 0;
 	_Atomic uint32_t *t = absent_tag(f->p->watch, dir, name, &tag);
 	if (atomic_load_explicit(t, memory_order_relaxed) == tag)
@@ -367,7 +389,7 @@ void watch_mount(struct watch *w, int fd, uint64_t dev)
 {
 	struct statfs sf;
 	uint32_t n = w ? atomic_load_explicit(&w->on_n, memory_order_relaxed) : 0;
-	if (!w || n == FS_MAX || fstatfs(fd, &sf))
+	if (!w || n == FS_MAX || fstatfs(fd, &sf) || !only_ours(&sf))
 		return;
 	if (fanotify_mark(w->fan, FAN_MARK_ADD | FAN_MARK_FILESYSTEM, MASK, fd, NULL)) {
 		log_rc(LOGL_warn, "changes behind a mount inside the directory are not seen", -errno);
@@ -384,7 +406,7 @@ int watch_start(struct fs *f, struct watch **ret)
 	struct itable *t = f->inodes;
 	struct statfs sf;
 	*ret = NULL;
-	if (!t->by_handle || !f->se || fstatfs(f->root_fd, &sf))
+	if (!t->by_handle || !f->se || fstatfs(f->root_fd, &sf) || !only_ours(&sf))
 		return 0;
 	int fan = fanotify_init(FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_NONBLOCK | FAN_REPORT_DFID_NAME_TARGET, O_RDONLY);
 	if (fan < 0)
