@@ -128,7 +128,9 @@ static ssize_t fill(fuse_req_t req, struct fs *f, struct handle *h, uint8_t *p, 
 				continue;
 			}
 		} else {
+			e.attr.st_dev = h->ip->dev;
 			e.attr.st_ino = d->d_ino;
+			e.attr.st_ino = inode_show_ino(f, &e.attr);
 			e.attr.st_mode = (mode_t)d->d_type << 12;
 		}
 		if (plus)
