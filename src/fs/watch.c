@@ -283,7 +283,10 @@ static void tell_engine(struct watch *w, uint64_t mask, const struct fobj *d, co
 		eng_note_changed(e, &ef);
 }
 
-static void one_event(struct watch *w, const struct fanotify_event_metadata *m)
+/* the kernel packs events to 4 bytes, though the struct would be aligned to 8 */
+typedef struct fanotify_event_metadata watch_event __attribute__((aligned(4)));
+
+static void one_event(struct watch *w, const watch_event *m)
 {
 	struct fs *f = w->f;
 	struct fobj d = {.there = false}, o = {.there = false};
@@ -367,7 +370,7 @@ static void watch_main(void *arg)
 			log_rc(LOGL_error, "watching for changes behind the mount ended", -errno);
 			break;
 		}
-		const struct fanotify_event_metadata *m = (const void *)w->buf;
+		const watch_event *m = (const void *)w->buf;
 		for (; n > 0 && FAN_EVENT_OK(m, n); m = FAN_EVENT_NEXT(m, n)) {
 			if (m->vers != FANOTIFY_METADATA_VERSION)
 				break;
