@@ -226,6 +226,10 @@ def mount_tests(run, exe, names, label="", env=None, most=300):
     # a file system with handles, hard links and sparse files: /tmp may be a tmpfs, /var/tmp rarely is
     with tempfile.TemporaryDirectory(prefix="vexfs-check-", dir=os.environ.get("VEXFS_TEST_DIR") or "/var/tmp") as tmp:
         os.chmod(tmp, 0o711)  # a test acts as another user in there
+        env = dict(env or {})
+        for k in ("ASAN_OPTIONS", "UBSAN_OPTIONS"):  # a daemon's stderr goes nowhere: its reports are collected
+            if k in env:
+                env[k] += f":log_path={tmp}/report"
         # the longest first, as many at once as there are processors: each has its own directory and mount
         first = ["test_scale", "test_streams", "test_twin", "test_behind"]
         names = sorted(names, key=lambda f: first.index(f.stem) if f.stem in first else len(first))
@@ -233,6 +237,9 @@ def mount_tests(run, exe, names, label="", env=None, most=300):
             list(ex.map(lambda f: run.tap(f"{label}{f.parent.name}/{f.stem}", [sys.executable, f], most=most,
                                           env={"VEXFS": str(exe), "TMPDIR": tmp, "PYTHONDONTWRITEBYTECODE": "1", **(env or {})}),
                         names))
+        for r in sorted(pathlib.Path(tmp).glob("report*")):
+            run.tally.add(BAD, f"{label}sanitizer: {r.name}")
+            print(f"{BAD} - {label}sanitizer report\n" + "\n".join("    " + l for l in r.read_text(errors="replace").splitlines()[:40]))
         left_behind(run, tmp)
 
 
