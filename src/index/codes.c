@@ -87,13 +87,8 @@ uint32_t codes_put(const struct index *ix, struct hnsw_view *v, uint32_t row, fl
 	const void *vec = rows_vec(ix->rows, row);
 	uint32_t clipped = 0;
 	*a = 0;
-	if (c->kind == CODE_EXACT)
+	if (c->kind == CODE_EXACT || c->kind == CODE_F32)
 		return 0;
-	if (c->kind == CODE_F32) {
-		float n = vec && c->metric == VXM_cosine ? ix->simd->dot_f32(vec, vec, c->dim) : 0;
-		*a = n > 0 ? 1.0f / sqrtf(n) : 0;
-		return 0;
-	}
 	if (c->kind == CODE_BITS) {
 		if (vec)
 			memcpy(code, vec, c->bytes);
@@ -250,10 +245,14 @@ static void score_run(struct hnsw_scorer *s, const uint32_t *ids, uint32_t n, fl
 		}
 		if (c->metric == VXM_l2) {
 			k->l2_f32_n(p, n, s->q, c->dim, ret);
-		} else {
+		} else if (c->metric == VXM_dot) {
 			k->dot_f32_n(p, n, s->q, c->dim, ret);
 			for (uint32_t i = 0; i < n; i++)
-				ret[i] = c->metric == VXM_dot ? -ret[i] : 1.0f + s->mul * *hnsw_a(v, ids[i]) * ret[i];
+				ret[i] = -ret[i];
+		} else { /* lengths are found on the way: keeping them beside the links would cost a cache line each */
+			k->cos_f32_n(p, n, s->q, c->dim, ret);
+			for (uint32_t i = 0; i < n; i++)
+				ret[i] = 1.0f + s->mul * ret[i];
 		}
 		break;
 	case CODE_BITS:

@@ -94,9 +94,6 @@ static uint32_t gather(struct index *ix, const struct hnsw_view *v, struct hnsw_
 	} else {
 		for (uint32_t i = 0; i < n; i++)
 			prefetch_row(ix->rows, ids[i]);
-		if (v->codes.kind == CODE_F32 && v->codes.metric == VXM_cosine)
-			for (uint32_t i = 0; i < n; i++)
-				__builtin_prefetch(hnsw_a(v, ids[i]));
 	}
 	return n;
 }

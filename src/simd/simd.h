@@ -21,6 +21,8 @@ struct simd {
 	/* Batches: n vectors given by address against one query, a result each. dim <= 65535, so no sum leaves 32 bits. */
 	void (*l2_f32_n)(const void *const *a, uint32_t n, const float *q, uint32_t dim, float *ret);
 	void (*dot_f32_n)(const void *const *a, uint32_t n, const float *q, uint32_t dim, float *ret);
+	/* dot product over the length of a (not of q); 0 where that is 0 */
+	void (*cos_f32_n)(const void *const *a, uint32_t n, const float *q, uint32_t dim, float *ret);
 	/* sum of unsigned code times signed query */
 	void (*dot_u8s8_n)(const void *const *a, uint32_t n, const int8_t *q, uint32_t dim, int32_t *ret);
 	/* largest magnitude; NaN counts as anything */

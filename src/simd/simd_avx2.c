@@ -214,6 +214,27 @@ static void quant_s8(const float *x, uint32_t n, float inv, int8_t *ret, int32_t
 	*ret_sum = sum;
 	*ret_sum2 = sum2;
 }
+static void cos_f32_n(const void *const *a, uint32_t n, const float *q, uint32_t dim, float *ret)
+{
+	for (uint32_t k = 0; k < n; k++) {
+		const float *x = a[k];
+		__m256 s0 = _mm256_setzero_ps(), s1 = s0, n0 = s0, n1 = s0;
+		uint32_t i = 0;
+		for (; i + 16 <= dim; i += 16) {
+			__m256 x0 = _mm256_loadu_ps(x + i), x1 = _mm256_loadu_ps(x + i + 8);
+			s0 = _mm256_fmadd_ps(x0, _mm256_loadu_ps(q + i), s0);
+			s1 = _mm256_fmadd_ps(x1, _mm256_loadu_ps(q + i + 8), s1);
+			n0 = _mm256_fmadd_ps(x0, x0, n0);
+			n1 = _mm256_fmadd_ps(x1, x1, n1);
+		}
+		float s = sum8(_mm256_add_ps(s0, s1)), n2 = sum8(_mm256_add_ps(n0, n1));
+		for (; i < dim; i++) {
+			s += x[i] * q[i];
+			n2 += x[i] * x[i];
+		}
+		ret[k] = n2 > 0 ? s / sqrtf(n2) : 0;
+	}
+}
 const struct simd simd_table_avx2 = {
         .name = "avx2",
         .l2_f32 = l2_f32,
@@ -224,6 +245,7 @@ const struct simd simd_table_avx2 = {
         .dot_bf16 = dot_bf16,
         .l2_f32_n = l2_f32_n,
         .dot_f32_n = dot_f32_n,
+        .cos_f32_n = cos_f32_n,
         .dot_u8s8_n = dot_u8s8_n,
         .absmax_f32 = absmax_f32,
         .quant_s8 = quant_s8,

@@ -4,6 +4,7 @@
  * multiplies unsigned codes with the signed query and adds four products into 32 bits without saturating. */
 #if defined(__x86_64__)
 #include <immintrin.h>
+#include <math.h>
 #include <string.h>
 #include "simd/simd_tables.h"
 
@@ -203,6 +204,29 @@ static void quant_s8(const float *x, uint32_t n, float inv, int8_t *ret, int32_t
 	*ret_sum = _mm512_reduce_add_epi32(s);
 	*ret_sum2 = _mm512_reduce_add_epi32(s2);
 }
+static void cos_f32_n(const void *const *a, uint32_t n, const float *q, uint32_t dim, float *ret)
+{
+	for (uint32_t k = 0; k < n; k++) {
+		const float *x = a[k];
+		__m512 s0 = _mm512_setzero_ps(), s1 = s0, n0 = s0, n1 = s0;
+		uint32_t i = 0;
+		for (; i + 32 <= dim; i += 32) {
+			__m512 x0 = _mm512_loadu_ps(x + i), x1 = _mm512_loadu_ps(x + i + 16);
+			s0 = _mm512_fmadd_ps(x0, _mm512_loadu_ps(q + i), s0);
+			s1 = _mm512_fmadd_ps(x1, _mm512_loadu_ps(q + i + 16), s1);
+			n0 = _mm512_fmadd_ps(x0, x0, n0);
+			n1 = _mm512_fmadd_ps(x1, x1, n1);
+		}
+		for (; i < dim; i += 16) {
+			__mmask16 m = dim - i >= 16 ? (__mmask16)0xffff : tail16(dim - i);
+			__m512 x0 = _mm512_maskz_loadu_ps(m, x + i);
+			s0 = _mm512_fmadd_ps(x0, _mm512_maskz_loadu_ps(m, q + i), s0);
+			n0 = _mm512_fmadd_ps(x0, x0, n0);
+		}
+		float n2 = _mm512_reduce_add_ps(_mm512_add_ps(n0, n1));
+		ret[k] = n2 > 0 ? _mm512_reduce_add_ps(_mm512_add_ps(s0, s1)) / sqrtf(n2) : 0;
+	}
+}
 const struct simd simd_table_avx512 = {
         .name = "avx512",
         .l2_f32 = l2_f32,
@@ -213,6 +237,7 @@ const struct simd simd_table_avx512 = {
         .dot_bf16 = dot_bf16,
         .l2_f32_n = l2_f32_n,
         .dot_f32_n = dot_f32_n,
+        .cos_f32_n = cos_f32_n,
         .dot_u8s8_n = dot_u8s8_n,
         .absmax_f32 = absmax_f32,
         .quant_s8 = quant_s8,

@@ -185,6 +185,27 @@ void simd_neon_quant_s8(const float *x, uint32_t n, float inv, int8_t *ret, int3
 	*ret_sum = sum;
 	*ret_sum2 = sum2;
 }
+void simd_neon_cos_f32_n(const void *const *a, uint32_t n, const float *q, uint32_t dim, float *ret)
+{
+	for (uint32_t k = 0; k < n; k++) {
+		const float *x = a[k];
+		float32x4_t s0 = vdupq_n_f32(0), s1 = s0, n0 = s0, n1 = s0;
+		uint32_t i = 0;
+		for (; i + 8 <= dim; i += 8) {
+			float32x4_t x0 = vld1q_f32(x + i), x1 = vld1q_f32(x + i + 4);
+			s0 = vfmaq_f32(s0, x0, vld1q_f32(q + i));
+			s1 = vfmaq_f32(s1, x1, vld1q_f32(q + i + 4));
+			n0 = vfmaq_f32(n0, x0, x0);
+			n1 = vfmaq_f32(n1, x1, x1);
+		}
+		float s = vaddvq_f32(vaddq_f32(s0, s1)), n2 = vaddvq_f32(vaddq_f32(n0, n1));
+		for (; i < dim; i++) {
+			s += x[i] * q[i];
+			n2 += x[i] * x[i];
+		}
+		ret[k] = n2 > 0 ? s / sqrtf(n2) : 0;
+	}
+}
 const struct simd simd_table_neon = {
         .name = "neon",
         .l2_f32 = simd_neon_l2_f32,
@@ -195,6 +216,7 @@ const struct simd simd_table_neon = {
         .dot_bf16 = simd_neon_dot_bf16,
         .l2_f32_n = simd_neon_l2_f32_n,
         .dot_f32_n = simd_neon_dot_f32_n,
+        .cos_f32_n = simd_neon_cos_f32_n,
         .dot_u8s8_n = dot_u8s8_n,
         .absmax_f32 = simd_neon_absmax_f32,
         .quant_s8 = simd_neon_quant_s8,

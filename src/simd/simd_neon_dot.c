@@ -40,6 +40,7 @@ const struct simd simd_table_neon_dot = {
         .dot_bf16 = simd_neon_dot_bf16,
         .l2_f32_n = simd_neon_l2_f32_n,
         .dot_f32_n = simd_neon_dot_f32_n,
+        .cos_f32_n = simd_neon_cos_f32_n,
         .dot_u8s8_n = dot_u8s8_n,
         .absmax_f32 = simd_neon_absmax_f32,
         .quant_s8 = simd_neon_quant_s8,

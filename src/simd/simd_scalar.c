@@ -104,6 +104,13 @@ static void quant_s8(const float *x, uint32_t n, float inv, int8_t *ret, int32_t
 	*ret_sum = sum;
 	*ret_sum2 = sum2;
 }
+static void cos_f32_n(const void *const *a, uint32_t n, const float *q, uint32_t dim, float *ret)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		float n2 = dot_f32(a[i], a[i], dim);
+		ret[i] = n2 > 0 ? dot_f32(a[i], q, dim) / sqrtf(n2) : 0;
+	}
+}
 const struct simd simd_table_scalar = {
         .name = "scalar",
         .l2_f32 = l2_f32,
@@ -114,6 +121,7 @@ const struct simd simd_table_scalar = {
         .dot_bf16 = dot_bf16,
         .l2_f32_n = l2_f32_n,
         .dot_f32_n = dot_f32_n,
+        .cos_f32_n = cos_f32_n,
         .dot_u8s8_n = dot_u8s8_n,
         .absmax_f32 = absmax_f32,
         .quant_s8 = quant_s8,

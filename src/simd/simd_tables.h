@@ -19,5 +19,6 @@ void simd_neon_l2_f32_n(const void *const *a, uint32_t n, const float *q, uint32
 void simd_neon_dot_f32_n(const void *const *a, uint32_t n, const float *q, uint32_t dim, float *ret);
 float simd_neon_absmax_f32(const float *x, uint32_t n);
 void simd_neon_quant_s8(const float *x, uint32_t n, float inv, int8_t *ret, int32_t *ret_sum, int32_t *ret_sum2);
+void simd_neon_cos_f32_n(const void *const *a, uint32_t n, const float *q, uint32_t dim, float *ret);
 void simd_neon_l1_u8_n(const void *const *a, uint32_t n, const uint8_t *q, uint32_t dim, int32_t *ret);
 #endif
