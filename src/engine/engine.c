@@ -301,6 +301,7 @@ void eng_free(struct engine *e)
 		next = n->next;
 		mem_free(MEM_engine, n);
 	}
+	filter_cache_drop(e);
 	objects_clear(&e->t);
 	objects_done(&e->t);
 	oid_ring_done(&e->ingest_q);

@@ -249,18 +249,24 @@ static int filter_read(struct search *s, uint32_t cid, uint32_t rows_n)
 	if (!j->filter)
 		return 0;
 	reads_fresh(s->e, j);
-	struct store_read rd = {.kind = SRD_filter,
-	        .arena = j->arena,
-	        .filter = j->filter,
-	        .cid = cid,
-	        .limit = rows_n,
-	        .cancel = &j->cancel};
-	VX_TRY(rd_sync(s->e, &rd));
-	s->pass_n = rd.id_n;
+	uint64_t generation = store_generation(s->e->st), *data = NULL;
+	if (!filter_cached(s->e, j->filter, cid, rows_n, generation, j->arena, &data, &s->pass_n)) {
+		struct store_read rd = {.kind = SRD_filter,
+		        .arena = j->arena,
+		        .filter = j->filter,
+		        .cid = cid,
+		        .limit = rows_n,
+		        .cancel = &j->cancel};
+		VX_TRY(rd_sync(s->e, &rd));
+		data = cid ? rd.bits : rd.ids;
+		s->pass_n = rd.id_n;
+		size_t words = cid ? (rows_n + 63) / 64 : rd.id_n;
+		filter_cache_put(s->e, j->filter, cid, rows_n, generation, data, words * sizeof(*data), rd.id_n);
+	}
 	if (cid)
-		s->pass = (struct row_bits){.w = (_Atomic uint64_t *)rd.bits, .n = rows_n};
+		s->pass = (struct row_bits){.w = (_Atomic uint64_t *)data, .n = rows_n};
 	else
-		s->pass_oid = rd.ids;
+		s->pass_oid = data;
 	return 0;
 }
 static bool filter_passes(const struct search *s, uint64_t oid)

@@ -180,6 +180,17 @@ with Mount() as m:
     a = m.ask("search", collection="fp", vector=[0, 0], k=5, filter="size > 0 or name glob '*'")
     eq(a["results"], [], "free points have no size and no name")
 
+    # what a filter let pass is remembered, but never longer than it is true
+    wrong = []
+    for turn in range(60):
+        n = rnd.randrange(50)
+        m.ask("put", collection="fp", points=[{"id": n, "vector": [n, 0], "payload": {"mark": turn}}])
+        for _ in range(2):
+            got = [r["id"] for r in m.ask("search", collection="fp", vector=[0, 0], k=50, filter=f"payload.mark == {turn}")["results"]]
+            if got != [n]:
+                wrong.append((turn, n, got))
+    ok(not wrong, "a payload put is what the next filter sees, asked twice", detail=wrong[:3])
+
     # text
     m.write("t1.md", "the zebra crosses\n")
     m.write("t2.md", "a zebra in the zoo, a large zebra\n")
