@@ -409,10 +409,10 @@ int export_run(struct engine *e, struct eng_job *j);
 int search_run(struct engine *e, struct eng_job *j);
 bool search_cheap(struct engine *e, struct eng_job *j);
 /* filter_cache.c: bits of rows (cid), or ids of objects (cid 0), copied in and out */
-bool filter_cached(struct engine *e, const struct flt *f, uint32_t cid, uint32_t rows_n, uint64_t generation, struct arena *a,
-	uint64_t **ret, uint32_t *ret_n);
-void filter_cache_put(struct engine *e, const struct flt *f, uint32_t cid, uint32_t rows_n, uint64_t generation, const uint64_t *data,
-	size_t bytes, uint32_t n);
+bool filter_cached(struct engine *e, const struct flt *f, uint32_t cid, uint32_t rows_n, uint64_t generation,
+        struct arena *a, uint64_t **ret, uint32_t *ret_n);
+void filter_cache_put(struct engine *e, const struct flt *f, uint32_t cid, uint32_t rows_n, uint64_t generation,
+        const uint64_t *data, size_t bytes, uint32_t n);
 void filter_cache_drop(const struct engine *e);
 /* judge.c: is a candidate a result? */
 struct perm_as {
