@@ -280,7 +280,6 @@ static int start_workers(struct engine *e)
 	for (unsigned i = 0; i < ENG_SEARCHERS; i++)
 		VX_TRY(thread_start(
 		        &e->searcher[i], i ? "vx-search2" : "vx-search1", ENG_WORKER_STACK, search_thread, e));
-	e->ingester.idle_class = true;
 	return thread_start(&e->ingester, "vx-ingest", ENG_WORKER_STACK, ingest_thread, e);
 }
 static int open_all(struct engine *e, struct vx_errinfo *err)
