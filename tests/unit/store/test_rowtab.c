@@ -166,6 +166,7 @@ int main(void)
 	T_OK(store_verify(&cfg, true, NULL, NULL, &r) >= 0, "repair");
 	c = sum_of(&b, &ff2);
 	T_OK(!USED(c), "after a repair it is not used");
+	free(img);
 	box_close(&b);
 	return tap_done();
 }
