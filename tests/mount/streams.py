@@ -259,6 +259,10 @@ class Stream:
                 seen[o] = tuple(self.m.get_vector(min(o.paths)))
             except OSError:
                 seen[o] = None
+        # A file that stands at a name of one that is gone may be its heir: what became of the names in the last second before a kill is
+        # not in the catalog, and a vector is rather kept, as stale, than lost.
+        gone = {tuple(e[1]) for e in self.log if e[1] is not None and e[0] not in seen}
+        heir = {o for o in live if seen[o] in gone and os.getxattr(self.m.p(min(o.paths)), "user.vexfs.state") == b"stale"}
         for n in range(len(self.log), self.durable - 1, -1):
             state, before = {}, {}  # with all that renames caused, and without what nobody was told of
             late = {}
@@ -269,8 +273,11 @@ class Stream:
                     before[o] = (vec, bound)
             none = (None, None)
             value = lambda s, o: None if s.get(o, none)[0] is None else tuple(s[o][0])
-            if all(seen[o] in (value(state, o), value(before, o)) for o in live):
+            if all(seen[o] in (value(state, o), value(before, o)) or o in heir for o in live):
                 for o in live:
+                    if o in heir and seen[o] not in (value(state, o), value(before, o)):
+                        o.vec, o.bound = list(seen[o]), REPLACED
+                        continue
                     o.vec, o.bound = state.get(o, none) if seen[o] == value(state, o) else before.get(o, none)
                     if late.get(o) and os.getxattr(self.m.p(min(o.paths)), "user.vexfs.state") == b"stale":
                         o.bound = REPLACED  # the vector was on disk, its binding not yet: honest, and hidden
