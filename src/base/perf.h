@@ -10,10 +10,11 @@
 	X(none)                                                                                                        \
 	X(lookup)                                                                                                      \
 	X(forget)                                                                                                      \
-	X(getattr) X(setattr) X(readlink) X(symlink) X(mknod) X(mkdir) X(unlink) X(rmdir) X(rename) X(link) X(open) X( \
-	        read) X(write) X(statfs) X(release) X(fsync) X(setxattr) X(getxattr) X(listxattr) X(removexattr)       \
-	        X(flush) X(init) X(opendir) X(readdir) X(readdirplus) X(releasedir) X(fsyncdir) X(getlk) X(setlk)      \
-	                X(setlkw) X(access) X(create) X(interrupt) X(bmap) X(destroy) X(ioctl) X(poll) X(batch_forget) \
+	X(getattr)                                                                                                     \
+	X(setattr) X(readlink) X(symlink) X(mknod) X(mkdir) X(unlink) X(rmdir) X(rename) X(link) X(open) X(read) X(    \
+	        write) X(statfs) X(release) X(fsync) X(setxattr) X(getxattr) X(listxattr) X(removexattr) X(flush)      \
+	        X(init) X(opendir) X(readdir) X(readdirplus) X(releasedir) X(fsyncdir) X(getlk) X(setlk) X(setlkw)     \
+	                X(access) X(create) X(interrupt) X(bmap) X(destroy) X(ioctl) X(poll) X(batch_forget)           \
 	                        X(fallocate) X(lseek) X(copy_file_range) X(tmpfile) X(fuse_other) X(v_put) X(v_get)    \
 	                                X(v_del) X(v_payload) X(v_search) X(v_similar) X(v_text) X(v_batch_put)        \
 	                                        X(v_status) X(v_wait) X(v_collection) X(v_state) X(v_query)            \
@@ -30,10 +31,11 @@ enum perf_op {
 #define PERF_COUNTERS(X)                                                                                               \
 	X(flushes)                                                                                                     \
 	X(commits)                                                                                                     \
-	X(commit_ops) X(bytes_slots) X(bytes_catalog) X(distances) X(hops) X(searches) X(parked) X(inline_done)        \
-	        X(ingest_queued) X(ingest_done) X(ingest_failed) X(events_lost) X(stack_warned) X(stack_refused)       \
-	                X(pool_hits) X(pool_misses) X(tail_rows) X(graph_rebuilt) X(walks) X(fs_read_bytes)            \
-	                        X(fs_write_bytes) X(perm_denied)
+	X(commit_ops)                                                                                                  \
+	X(bytes_slots) X(bytes_catalog) X(distances) X(hops) X(searches) X(parked) X(inline_done) X(ingest_queued)     \
+	        X(ingest_done) X(ingest_failed) X(events_lost) X(stack_warned) X(stack_refused) X(pool_hits)           \
+	                X(pool_misses) X(tail_rows) X(graph_rebuilt) X(walks) X(fs_read_bytes) X(fs_write_bytes)       \
+	                        X(perm_denied)
 enum perf_counter {
 #define X(n) PERFC_##n,
 	PERF_COUNTERS(X)

@@ -170,7 +170,8 @@ const char *fs_watch_why(const struct fs *f)
 		return "fanotify on a whole file system needs root; the kernel's copies are kept for a second only";
 	if (!f->inodes->by_handle)
 		return "the file system has no file handles, or this container may not open them";
-	return "others may change this file system unseen (a network's), or the kernel's fanotify can't be had (Linux 5.17)";
+	return "others may change this file system unseen (a network's), or the kernel's fanotify can't be had (Linux "
+	       "5.17)";
 }
 
 static void op_init(void *u, struct fuse_conn_info *c)
