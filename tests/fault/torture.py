@@ -173,11 +173,21 @@ class Cuts:
         with open(self.scratch, "wb") as f:
             f.truncate(self.size)
         self.loop = run(["losetup", "-f", "--show", self.scratch]).strip()
-        room.undo.append(lambda: subprocess.run(["losetup", "-d", self.loop]))
+        room.undo.append(self.loop_drop)
         self.opts = "nouuid" if fs == "xfs" else ""
         self.sfd = os.open(self.scratch, os.O_RDWR)
         import mmap
         self.sm = mmap.mmap(self.sfd, self.size)
+
+    def loop_drop(self):
+        """only while it is ours: by now the number may be another program's"""
+        if self.scratch in subprocess.run(["losetup", "-n", "-O", "BACK-FILE", self.loop], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                          text=True).stdout:
+            subprocess.run(["losetup", "-d", self.loop])
+
+    def loop_new(self):
+        self.loop_drop()
+        self.loop = run(["losetup", "-f", "--show", self.scratch]).strip()
 
     def template(self, seed):
         """a file system with a store that was set up and closed cleanly"""
@@ -277,10 +287,16 @@ class Cuts:
         sm[:] = base
         for off, data in extra:
             sm[off:off + len(data)] = data
-        try:
-            mount(self.loop, self.mnt, self.fs, self.opts)
-        except OSError as e:
-            return f"bad the file system does not mount: {e}"
+        for left in (2, 1, 0):
+            try:
+                mount(self.loop, self.mnt, self.fs, self.opts)
+                break
+            except OSError as e:
+                # loop devices are everybody's: another program may have detached ours; then we take another. A file system that still
+                # cannot be mounted is no finding about the store.
+                if not left:
+                    raise RuntimeError(f"{self.fs} does not mount: {e}") from e
+                self.loop_new()
         try:
             return server.ask("check", self.mnt, seed, steps, acked)
         finally:
@@ -344,6 +360,8 @@ def cuts_on(fs, opt, client, want, stop, seeds):
         while done < want and not (stop and bad):
             entries, ack = c.record(seed, opt.steps)
             n, b = c.replay(server, seed, opt.steps, entries, ack, rng, want - done, stop)
+            for x in b[:3] if not stop else []:
+                print(f"# {x}", flush=True)
             done += n
             bad += b
             seed += 1
