@@ -141,7 +141,7 @@ def build(run, name, cc, options, flags=("-Dwerror=true",)):
     return run.check(f"{name}: build without a warning", ["ninja", "-C", d], most=600)
 
 
-def unit_tests(run, d, env=None, most=120, label="", without=()):
+def unit_tests(run, d, env=None, most=300, label="", without=()):
     out = subprocess.run(["meson", "introspect", "--tests", str(d)], capture_output=True, text=True, cwd=ROOT).stdout
     try:
         tests = json.loads(out)
