@@ -369,7 +369,9 @@ static void open_once(struct engine *e)
 		else if (job_dispatch(e, j, false) == ENG_DONE)
 			job_finish(e, j, j->rc, true);
 	}
+	/* what was replayed or asked for before it was ready rang while nobody could answer */
 	bell_ring(&e->index_bell);
+	bell_ring(&e->ingest_bell);
 }
 void lazy_thread(void *arg)
 {
