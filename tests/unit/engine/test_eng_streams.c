@@ -434,7 +434,7 @@ static unsigned stream(uint64_t seed, enum eng_components comp, unsigned ops)
 int main(void)
 {
 	uint64_t seed = tap_seed(1);
-	unsigned n = getenv("VEXFS_STREAMS") ? (unsigned)atoi(getenv("VEXFS_STREAMS")) : 60;
+	unsigned n = getenv("VEXFS_STREAMS") ? (unsigned)atoi(getenv("VEXFS_STREAMS")) : 40;
 	unsigned bad = 0;
 	for (unsigned i = 0; i < n; i++) {
 		unsigned b = stream(seed + i, i % 2 ? ENG_all : ENG_search, 120);
