@@ -487,7 +487,7 @@ static void crowd(const char *name)
 	for (int k = 0; k < 4; k++)
 		if (!(pid[k] = client(-1))) {
 			for (int i = 0; i < 100; i++) {
-				char b[32], c[32];
+				char b[128] = {0}, c[32];
 				struct stat st;
 				snprintf(b, sizeof b, "c%d_%d", k, i);
 				snprintf(c, sizeof c, "r%d_%d", k, i);
