@@ -23,7 +23,7 @@
 
 static pthread_mutex_t reg_lock = PTHREAD_MUTEX_INITIALIZER; /* guards reg and gone */
 static struct thread *reg;
-static uint32_t gone[STACK_OPS_MAX];
+static uint32_t gone[2][STACK_OPS_MAX]; /* of request threads, of the engine's */
 static _Thread_local struct thread *self;
 
 struct thread *thread_self(void)
@@ -154,7 +154,8 @@ int thread_join(struct thread *t)
 	t->started = false;
 	for (unsigned op = 0; op < STACK_OPS_MAX; op++) {
 		uint32_t h = atomic_load_explicit(&t->op_high[op], memory_order_relaxed);
-		gone[op] = h > gone[op] ? h : gone[op];
+		uint32_t *g = &gone[thread_of_engine(t)][op];
+		*g = h > *g ? h : *g;
 	}
 	pthread_mutex_unlock(&reg_lock);
 	unmap_stack(t);
@@ -169,12 +170,27 @@ void thread_each(void (*fn)(struct thread *t, void *u), void *u)
 	pthread_mutex_unlock(&reg_lock);
 }
 
+bool thread_of_engine(const struct thread *t)
+{
+	return !strncmp(t->name, "vx-", 3) && strncmp(t->name, "vx-fuse", 7) != 0;
+}
+
+uint32_t stack_op_high_ended(unsigned op, bool engine)
+{
+	if (op >= STACK_OPS_MAX)
+		return 0;
+	pthread_mutex_lock(&reg_lock);
+	uint32_t high = gone[engine][op];
+	pthread_mutex_unlock(&reg_lock);
+	return high;
+}
+
 uint32_t stack_op_high_all(unsigned op)
 {
 	if (op >= STACK_OPS_MAX)
 		return 0;
 	pthread_mutex_lock(&reg_lock);
-	uint32_t high = gone[op];
+	uint32_t high = gone[0][op] > gone[1][op] ? gone[0][op] : gone[1][op];
 	for (struct thread *t = reg; t; t = t->next) {
 		uint32_t h = atomic_load_explicit(&t->op_high[op], memory_order_relaxed);
 		high = h > high ? h : high;

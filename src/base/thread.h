@@ -60,4 +60,8 @@ size_t stack_left(void); /* bytes from this frame down to the guard; SIZE_MAX on
  * critical limit or less than `need` bytes are left.  Warnings are counted (perf). */
 int stack_check(size_t need);
 void stack_limits(uint32_t warn, uint32_t critical);
-uint32_t stack_op_high_all(unsigned op); /* over all threads, dead ones included */
+uint32_t stack_op_high_all(unsigned op); /* over all threads, ended ones included */
+/* The marks that ended threads have left, of those whose name begins with "vx-" (the engine's) or of all others (requests'): workers
+ * come and go, and what one of them found must not go with it. */
+uint32_t stack_op_high_ended(unsigned op, bool engine);
+bool thread_of_engine(const struct thread *t);

@@ -134,25 +134,31 @@ static void memory(struct engine *e, struct sbuf *b)
 	num(b, "limit", mem_limit());
 	sb_ch(b, '}');
 }
+static void stack_mark(struct sbuf *b, const char *thread, unsigned op, uint32_t bytes, uint64_t limit)
+{
+	if (!bytes)
+		return;
+	if (b->n && b->p[b->n - 1] != '[')
+		sb_ch(b, ',');
+	sb_ch(b, '{');
+	str(b, "thread", thread);
+	str(b, "operation", perf_op_name((enum perf_op)op));
+	num(b, "bytes", bytes);
+	num(b, "limit", limit);
+	sb_ch(b, '}');
+}
 static void stack_of(struct thread *t, void *u)
 {
-	struct sbuf *b = u;
-	for (unsigned op = 0; op < PERF_OP_N && op < STACK_OPS_MAX; op++) {
-		uint32_t high = atomic_load_explicit(&t->op_high[op], memory_order_relaxed);
-		if (!high)
-			continue;
-		if (b->n && b->p[b->n - 1] != '[')
-			sb_ch(b, ',');
-		sb_ch(b, '{');
-		str(b, "thread", t->name);
-		str(b, "operation", perf_op_name((enum perf_op)op));
-		num(b, "bytes", high);
-		/* FUSE threads are held to the report's limit; the engine's own have stacks of their own size */
-		num(b, "limit",
-		        strncmp(t->name, "vx-", 3) != 0 || !strncmp(t->name, "vx-fuse", 7) ? CONF_STACK_CRITICAL
-		                                                                           : t->stack_bytes);
-		sb_ch(b, '}');
-	}
+	/* request threads are held to the report's limit; the engine's own have stacks of their own size */
+	uint64_t limit = thread_of_engine(t) ? t->stack_bytes : CONF_STACK_CRITICAL;
+	for (unsigned op = 0; op < PERF_OP_N && op < STACK_OPS_MAX; op++)
+		stack_mark(u, t->name, op, atomic_load_explicit(&t->op_high[op], memory_order_relaxed), limit);
+}
+/* surplus workers end, their marks stay */
+static void stack_of_ended(struct sbuf *b)
+{
+	for (unsigned op = 0; op < PERF_OP_N && op < STACK_OPS_MAX; op++)
+		stack_mark(b, "ended", op, stack_op_high_ended(op, false), CONF_STACK_CRITICAL);
 }
 int status_run(struct engine *e, struct eng_job *j)
 {
@@ -206,6 +212,7 @@ int status_run(struct engine *e, struct eng_job *j)
 	key(&b, "stack");
 	sb_ch(&b, '[');
 	thread_each(stack_of, &b);
+	stack_of_ended(&b);
 	sb_str(&b, "]}");
 	const char *text = sbuf_cstr(&b);
 	if (b.over)
