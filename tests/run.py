@@ -263,7 +263,7 @@ def step_asan(run):
 def step_fuzz(run):
     d = ROOT / "tests/fuzz"
     if (d / "run.py").exists():
-        run.tap("fuzz", [sys.executable, d / "run.py", "--seconds", "5"], most=180)
+        run.tap("fuzz", [sys.executable, d / "run.py", "--seconds", "5"], most=400)
     else:
         print("# no fuzz targets yet")
 

@@ -166,19 +166,29 @@ static bool chapter_name(const struct epub *b, const char *href, char ret[NAME_M
 	return true;
 }
 
-static enum extract_end epub(struct zip *z, struct part *t)
+static void epub_done(struct epub *b)
 {
-	static struct epub b;
+	for (unsigned i = 0; i < b->items; i++) {
+		mem_free(MEM_text, b->id[i]);
+		mem_free(MEM_text, b->href[i]);
+	}
+	for (unsigned i = 0; i < b->spines; i++)
+		mem_free(MEM_text, b->spine[i]);
+	memset(b, 0, sizeof *b);
+}
+
+static enum extract_end epub_read(struct zip *z, struct part *t, struct epub *b)
+{
 	char name[NAME_MAX_Z];
 	unsigned read = 0;
-	if (!part_named(z, "META-INF/container.xml", t) || !parse_package(&b, t) || !part_named(z, b.package, t) ||
-	        !parse_package(&b, t))
+	if (!part_named(z, "META-INF/container.xml", t) || !parse_package(b, t) || !part_named(z, b->package, t) ||
+	        !parse_package(b, t))
 		return why(z, EXTRACT_damaged);
-	for (unsigned s = 0; s < b.spines; s++) {
-		for (unsigned i = 0; b.spine[s] && i < b.items; i++) {
-			if (!b.id[i] || !b.href[i] || strcmp(b.id[i], b.spine[s]))
+	for (unsigned s = 0; s < b->spines; s++) {
+		for (unsigned i = 0; b->spine[s] && i < b->items; i++) {
+			if (!b->id[i] || !b->href[i] || strcmp(b->id[i], b->spine[s]))
 				continue;
-			if (chapter_name(&b, b.href[i], name) && part_named(z, name, t)) {
+			if (chapter_name(b, b->href[i], name) && part_named(z, name, t)) {
 				enum extract_end e = html_some(t->p, t->n);
 				if (e != EXTRACT_ok)
 					return e;
@@ -191,6 +201,14 @@ static enum extract_end epub(struct zip *z, struct part *t)
 			break;
 	}
 	return read && !z->too_large && !z->no_memory ? EXTRACT_ok : why(z, EXTRACT_damaged);
+}
+
+static enum extract_end epub(struct zip *z, struct part *t)
+{
+	static struct epub b; /* 96 KB of pointers */
+	enum extract_end e = epub_read(z, t, &b);
+	epub_done(&b);
+	return e;
 }
 
 /* ---- the others ------------------------------------------------------------------------------------------------------------------------ */

@@ -5,16 +5,42 @@ usage: run.py [--seconds N] [--only NAME] [--work DIR] [--build DIR]
 A finding is left in the work directory (kept then, and named) as NAME/crash-* or NAME/timeout-*; repeat it with the fuzzer beside it:
 WORK/fuzz_NAME WORK/NAME/crash-…"""
 import argparse
+import io
 import os
 import pathlib
 import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LAYERS = ["fs", "query", "engine", "server", "embed", "store", "index", "text", "simd", "base"]  # callers first
 MAX_LEN = {"graph": 400_000, "wire": 70_000}
+PACKAGES = {"html": ["libxml-2.0"], "zip": ["libxml-2.0", "libarchive"], "pdf": ["poppler-glib"]}  # beside what the layers need
+
+
+def archive(parts):
+    b = io.BytesIO()
+    with zipfile.ZipFile(b, "w", zipfile.ZIP_DEFLATED) as z:
+        for name, text in parts:
+            z.writestr(name, text)
+    return b.getvalue()
+
+
+def pdf(text):
+    stream = f"BT /F1 12 Tf 72 700 Td ({text}) Tj ET"
+    objs = ["<< /Type /Catalog /Pages 2 0 R >>", "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+            "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents 4 0 R /Resources << /Font << /F1 5 0 R >> >> >>",
+            f"<< /Length {len(stream)} >>\nstream\n{stream}\nendstream", "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"]
+    return ("%PDF-1.4\n" + "".join(f"{i + 1} 0 obj\n{o}\nendobj\n" for i, o in enumerate(objs)) + "trailer << /Root 1 0 R /Size 6 >>\n%%EOF\n").encode()
+
+
+WORD = '<w:document xmlns:w="w"><w:body><w:p><w:pPr><w:pStyle w:val="Heading2"/></w:pPr><w:r><w:t>a &lt; b</w:t><w:tab/><w:br/></w:r></w:p></w:body></w:document>'
+OPEN = '<o:d xmlns:o="o" xmlns:text="t"><text:tracked-changes><text:p>x</text:p></text:tracked-changes><text:h text:outline-level="3">K</text:h><text:p>E<text:s/>S<text:line-break/></text:p></o:d>'
+CONTAINER = '<container><rootfiles><rootfile full-path="O/p.opf"/></rootfiles></container>'
+PACKAGE = '<package><manifest><item id="c" href="a%20b.xhtml"/></manifest><spine><itemref idref="c"/></spine></package>'
+CALL = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"%s","arguments":%s}}\n'
 SEEDS = {
     "safetensors": [b'y\x08{"a":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]}}01234567',
                     b'y\x04{"__metadata__":{"f":"pt"},"b":{"dtype":"BF16","shape":[],"data_offsets":[2,4]},'
@@ -22,6 +48,19 @@ SEEDS = {
     "tokenizer": [b'1{"[UNK]":0,"a":1,"##b":2,"[CLS]":7}', "2ab aba [MASK][M e\u0301 é 日日 İ a\u00a0b".encode(),
                   b'0{"model":{"type":"WordPiece","vocab":{"a":0}},"normalizer":{"type":"BertNormalizer"},'
                   b'"pre_tokenizer":{"type":"BertPreTokenizer"}}'],
+    "html": [b"<!doctype html><title>A &amp; B</title><h2>T</h2><p>One <b>t</b><br>x<script>x()</script><pre> y </pre><ul><li>a<li>b</ul><img alt=c>",
+             '<meta charset="shift_jis"><p>日本'.encode("shift_jis"), b"<table><tr><td>1<td>2</table><svg><p>x</svg><select><option>z</select>&#65;&#xd800;"],
+    "zip": [b"a" + archive([("word/document.xml", WORD)]), b"a" + archive([("content.xml", OPEN)]), b"w" + WORD.encode(), b"o" + OPEN.encode(),
+            b"s" + b'<p:s xmlns:p="p" xmlns:a="a"><a:p><a:r><a:t>S</a:t></a:r></a:p></p:s>',
+            b"p\x03" + CONTAINER.encode() + b"\xff\x04" + PACKAGE.encode() + b"\xff\x05<h1>2</h1>second", b"p\x00" + WORD.encode() + b"\xff\x01" + WORD.encode(),
+            b"p\x02" + OPEN.encode(), b"p\x06<a:p xmlns:a='a'><a:t>x</a:t></a:p>\xff\x07<a:p xmlns:a='a'/>"],
+    "pdf": [pdf("Hello"), pdf("(x) \\(y\\) \\101")],
+    "mcp": [b'{"jsonrpc":"2.0","id":1,"method":"tools/list"}\n{"jsonrpc":"2.0","id":"a","method":"ping"}\n{"jsonrpc":"2.0","method":"notifications/initialized"}\n',
+            (CALL % ("search", '{"query":"x","k":5,"mode":"text","cursor":"5","scope":"a","filter":"size > 1","min_score":0.5}')).encode() +
+            b'\xff{"results":[{"rank":1,"path":"a.txt","score":0.5,"state":"stale","locator":{"lines":[1,2]},"snippet":"a"},{"rank":2,"path":"b","score":1}],'
+            b'"generation":3,"complete":false,"pending":1}',
+            (CALL % ("similar", '{"like":"a.txt","k":1}') + CALL % ("read", '{"path":"a.txt","start_line":2,"lines":1}') + CALL % ("status", "{}")).encode() +
+            b'\xff{"generation":1}', (CALL % ("search", '{"query":"x"}')).encode() + b'\xff{"error":{"code":"x","message":"y"}}'],
     "chunk": ["=~line one. two\n\n# heading\n```\ncode\n```\n\n}\nint f(void)\n\ufeff 。".encode()],
     "json": [b'{"verb":"search","text":"who","k":5,"mode":"hybrid"}',
              b'{"verb":"put","collection":"c","points":[{"id":7,"vector":[1,2e-3],"payload":{"a":[null,true]}}],"wait":"durable"}'],
@@ -69,7 +108,11 @@ def main():
         (d / "corpus").mkdir(parents=True, exist_ok=True)
         for i, s in enumerate(SEEDS.get(name, [])):
             (d / "corpus" / f"seed{i}").write_bytes(s)
-        link = ["-Wl,--start-group", *libs, "-Wl,--end-group", *pk.stdout.split(), "-lm", "-lpthread"]
+        own = sh(["pkg-config", "--cflags", "--libs", *PACKAGES[name]]) if name in PACKAGES else None
+        if own and own.returncode:
+            print(f"ok {n} - fuzz {name} # SKIP no {' '.join(PACKAGES[name])}")
+            continue
+        link = [*(own.stdout.split() if own else []), "-Wl,--start-group", *libs, "-Wl,--end-group", *pk.stdout.split(), "-lm", "-lpthread"]
         r = sh(["clang", *flags, t, *link, "-o", exe])
         if not r.returncode and "MAKE_CORPUS" in t.read_text():
             c = sh(["clang", *[f for f in flags if "fuzzer" not in f], "-fsanitize=fuzzer-no-link,address,undefined", "-DMAKE_CORPUS", t, *link,
