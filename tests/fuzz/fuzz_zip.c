@@ -69,8 +69,8 @@ static void part(struct pack *z, const char *name, const uint8_t *p, size_t n, b
 /* parts are told apart by a byte 0xff that names the next */
 static enum extract_end packed(const uint8_t *p, size_t n)
 {
-	static const char *const names[] = {"word/document.xml", "word/footnotes.xml", "content.xml", "META-INF/container.xml",
-	        "O/p.opf", "O/a b.xhtml", "ppt/slides/slide1.xml", "ppt/slides/slide2.xml"};
+	static const char *const names[] = {"word/document.xml", "word/footnotes.xml", "content.xml",
+	        "META-INF/container.xml", "O/p.opf", "O/a b.xhtml", "ppt/slides/slide1.xml", "ppt/slides/slide2.xml"};
 	struct pack z = {malloc(2 * n + 8192), 0};
 	struct {
 		const char *name;
