@@ -305,6 +305,7 @@ void eng_free(struct engine *e)
 	objects_clear(&e->t);
 	objects_done(&e->t);
 	oid_ring_done(&e->ingest_q);
+	oid_ring_done(&e->look_q);
 	oid_ring_done(&e->walk_q);
 	pool_done(&e->ops);
 	wq_done(&e->search_q);

@@ -66,7 +66,8 @@ struct eng_link {
 	uint8_t n;
 	char name[];
 };
-enum { QF_TEXT = 1, QF_HASH = 2, QF_RECHECK = 4, QF_QUEUED = 8 };
+/* QF_QUIET: in look_q, not counted as pending: a second look at what is known already */
+enum { QF_TEXT = 1, QF_HASH = 2, QF_RECHECK = 4, QF_QUEUED = 8, QF_QUIET = 16 };
 struct eng_obj {
 	uint64_t oid;
 	struct obj_key key;
@@ -84,6 +85,11 @@ struct eng_obj {
 	uint32_t text_seen; /* change_n when the text that is searched was read */
 	bool nlink_asked; /* a walk was asked for because it has more names than we know */
 };
+/* ingest will read it, and nobody has yet: what is known of its content may be out of date */
+static inline bool obj_queued(const struct eng_obj *o)
+{
+	return (o->qf & (QF_QUEUED | QF_QUIET)) == QF_QUEUED;
+}
 struct eng_openw { /* writable handles of a key, known to the catalog or not */
 	struct eng_openw *next;
 	struct obj_key key;
@@ -238,6 +244,7 @@ struct eng_op {
 	int (*applied)(struct eng_op *o, int rc); /* on the store thread; what it returns is what the job hears */
 	struct store_coll coll_mem;
 	uint32_t tag;
+	bool counted; /* its end makes one less pending */
 };
 struct eng_op *op_get(struct engine *e, enum store_op_kind kind); /* NULL: all are out */
 struct eng_op *op_get_wait(struct engine *e, enum store_op_kind kind); /* threads that may wait; NULL: no memory */
@@ -303,6 +310,7 @@ struct engine {
 	struct objects t;
 	_Atomic uint64_t change_seq; /* renames and unlinks noted: who looked at paths without the lock looks again */
 	struct oid_ring ingest_q; /* [objects] */
+	struct oid_ring look_q; /* [objects] second looks, which nobody waits for */
 	struct oid_ring walk_q; /* [objects] directories to list */
 	_Atomic uint64_t pending; /* objects queued or in work */
 	_Atomic uint64_t ingest_queued, ingest_done, ingest_failed;

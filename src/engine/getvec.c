@@ -46,9 +46,7 @@ static int get_point(struct engine *e, struct eng_job *j, uint64_t oid, const st
 		if (o) {
 			const struct stamp *s = v ? &v->stamp : &o->text_stamp;
 			j->ret_state = (uint8_t)(v ? vec_state(v, st) : text_state(o, st));
-			if (j->ret_state != ENG_STATE_none && (o->qf & QF_QUEUED) && (o->qf & QF_TEXT) && !v)
-				j->ret_state = ENG_STATE_pending;
-			else if (!v && (o->qf & QF_QUEUED))
+			if (!v && obj_queued(o))
 				j->ret_state = ENG_STATE_pending;
 			memcpy(j->ret_hash, s->hash, sizeof(j->ret_hash));
 			j->ret_hashed = s->hashed != 0;

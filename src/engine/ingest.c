@@ -4,7 +4,8 @@
  * the root, through struct os.  What it finds out: the content hash, which binds vectors to content and tells whether a touched file
  * really changed; and where text is indexed, the chunks.  A file whose size, mtime or ctime moved while it was read is read again, at
  * once a few times, then every second: a log that never rests must not keep a core busy.  A file whose mtime is younger than two
- * seconds is hashed once more later, since a write in the same tick of the clock would leave the stamp as it was (git's racy rule).
+ * seconds is hashed once more later, since a write in the same tick of the clock would leave the stamp as it was (git's racy rule).  That
+ * second look is nobody's business until it finds something: it doesn't count as pending.
  *
  * An object is pending from the moment it is queued until what was read of it is committed: the readers of the full text see commits
  * only.  When the queue runs empty a barrier asks for that commit at once. */
@@ -48,6 +49,7 @@ struct work {
 	struct obj_key key;
 	uint8_t what;
 	bool has_vecs;
+	bool counted; /* it is pending until this is done */
 	bool text_known; /* its text is in, of this stamp and hash */
 	struct stamp text;
 	uint32_t change_n; /* of the object when it was taken: what is found out is of that content or a later one */
@@ -59,6 +61,11 @@ static void pending_less(struct engine *e)
 {
 	if (atomic_fetch_sub(&e->pending, 1) == 1)
 		job_wait_check(e);
+}
+static void work_over(struct engine *e, const struct work *w)
+{
+	if (w->counted)
+		pending_less(e);
 }
 /* look at it again at a later time; @counted: it stays pending until then */
 static void put_off(struct ingest *g, uint64_t oid, uint8_t what, uint64_t ns, bool counted)
@@ -247,8 +254,10 @@ static void done_durable(struct store_op *op, int rc)
 		atomic_fetch_add(&e->ingest_done, 1);
 		perf_add(PERFC_ingest_done, 1);
 	}
+	bool counted = o->counted;
 	op_put(o);
-	pending_less(e);
+	if (counted)
+		pending_less(e);
 }
 /* the object's text is as read; the operation takes over its being pending */
 static int text_done(struct ingest *g, const struct work *w, const struct reading *r, const struct note_stat *st,
@@ -270,6 +279,7 @@ static int text_done(struct ingest *g, const struct work *w, const struct readin
 			op->op.stamp.hashed = 1;
 		}
 		op->tag = w->change_n;
+		op->counted = w->counted;
 		op->op.oid = o->oid;
 		op->op.text_ver = g->ver;
 		op->op.text_state = r->state;
@@ -291,10 +301,13 @@ static bool take(struct ingest *g, struct work *w)
 	struct engine *e = g->e;
 	uint64_t oid;
 	pthread_rwlock_wrlock(&e->objects);
-	bool got = oid_ring_pop(&e->ingest_q, &oid);
+	bool counted = oid_ring_pop(&e->ingest_q, &oid), got = counted || oid_ring_pop(&e->look_q, &oid);
 	struct eng_obj *o = got ? obj_by_oid(&e->t, oid) : NULL;
+	if (o && !counted && !(o->qf & QF_QUIET))
+		o = NULL; /* it has been looked at since, or waits in the other queue */
 	w->oid = got ? oid : 0;
 	w->what = 0;
+	w->counted = counted;
 	if (o) {
 		w->key = o->key;
 		w->what = o->qf & (QF_TEXT | QF_HASH | QF_RECHECK);
@@ -328,9 +341,9 @@ static void again(struct ingest *g, const struct work *w, bool soon)
 	}
 	pthread_rwlock_unlock(&e->objects);
 	if (!o || (soon && tries < INGEST_TRIES))
-		pending_less(e);
+		work_over(e, w);
 	else
-		put_off(g, w->oid, w->what, INGEST_AGAIN_NS, true);
+		put_off(g, w->oid, w->what, INGEST_AGAIN_NS, w->counted);
 }
 static int open_same(struct ingest *g, const struct work *w, struct stat *st)
 {
@@ -349,9 +362,11 @@ static int open_same(struct ingest *g, const struct work *w, struct stat *st)
 	(void)os_close(os, fd); /* read only */
 	return rc;
 }
+/* a time that was set to lie ahead is not the clock's: the next write changes it */
 static bool young(struct engine *e, const struct note_stat *st)
 {
-	return (int64_t)os_real_ns(e->os) - st->mtime_ns < ENG_RACY_NS;
+	int64_t age = (int64_t)os_real_ns(e->os) - st->mtime_ns;
+	return age < ENG_RACY_NS && age > -ENG_RACY_NS;
 }
 /* a file of the same size whose text is in: read for its hash alone, since identical content is never chunked twice. 1: the same, and
  * its stamps are new; 0: it must be read for its text; < 0 */
@@ -422,7 +437,7 @@ static int read_object(struct ingest *g, const struct work *w)
 				return same;
 			atomic_fetch_add(&e->ingest_done, 1);
 			perf_add(PERFC_ingest_done, 1);
-			pending_less(e);
+			work_over(e, w);
 			return 0;
 		}
 	}
@@ -468,7 +483,7 @@ static int read_object(struct ingest *g, const struct work *w)
 		if (rc >= 0 && want_text)
 			rc = text_done(g, w, &r, &a, hashed ? hash : NULL);
 		else if (rc >= 0)
-			pending_less(e);
+			work_over(e, w);
 		text_chunker_free(r.text);
 	}
 	(void)os_close(e->os, fd); /* read only */
@@ -487,7 +502,7 @@ static void unreadable(struct ingest *g, const struct work *w, int rc)
 	}
 	atomic_fetch_add(&e->ingest_failed, 1);
 	perf_add(PERFC_ingest_failed, 1);
-	pending_less(e);
+	work_over(e, w);
 }
 static void one(struct ingest *g, const struct work *w)
 {
@@ -495,7 +510,7 @@ static void one(struct ingest *g, const struct work *w)
 	uint64_t t0 = os_mono_ns(e->os);
 	if (!w->what || w->path_rc <= 0) {
 		/* gone, or hanging in the air until the walk finds its name */
-		pending_less(e);
+		work_over(e, w);
 		return;
 	}
 	int rc = read_object(g, w);
@@ -512,7 +527,7 @@ static void one(struct ingest *g, const struct work *w)
 		again(g, w, rc == -VX_ERR_file_changed);
 	} else if (rc == -VX_ERR_shutting_down || rc == -VX_ERR_store_poisoned || rc == -VX_ERR_store_full) {
 		/* the walk of the next mount, or the store's recovery, takes it up again */
-		pending_less(e);
+		work_over(e, w);
 	} else if (rc < 0) {
 		unreadable(g, w, rc);
 	}

@@ -141,19 +141,26 @@ bool text_stamp_put(struct engine *e, struct eng_obj *o)
 
 void ingest_push(struct engine *e, struct eng_obj *o, uint8_t what)
 {
+	bool quiet = what & QF_RECHECK;
 	if (o->kind != STORE_OBJ_file)
 		return;
-	o->qf |= what;
-	if (o->qf & QF_QUEUED)
+	bool there = o->qf & QF_QUEUED && (quiet || !(o->qf & QF_QUIET));
+	o->qf |= o->qf & QF_QUEUED ? what & (uint8_t)~QF_RECHECK : what;
+	if (there)
 		return;
-	if (oid_ring_push(&e->ingest_q, o->oid) < 0) {
+	/* news of an object that waits for its second look: its place in look_q will be found empty */
+	o->qf &= (uint8_t) ~(quiet ? QF_QUIET : QF_QUIET | QF_RECHECK);
+	if (oid_ring_push(quiet ? &e->look_q : &e->ingest_q, o->oid) < 0) {
+		o->qf &= (uint8_t)~QF_QUEUED;
 		eng_lost(e);
 		return;
 	}
-	o->qf |= QF_QUEUED;
-	atomic_fetch_add(&e->pending, 1);
-	atomic_fetch_add(&e->ingest_queued, 1);
-	perf_add(PERFC_ingest_queued, 1);
+	o->qf |= quiet ? QF_QUEUED | QF_QUIET : QF_QUEUED;
+	if (!quiet) {
+		atomic_fetch_add(&e->pending, 1);
+		atomic_fetch_add(&e->ingest_queued, 1);
+		perf_add(PERFC_ingest_queued, 1);
+	}
 	bell_ring(&e->ingest_bell);
 }
 static uint8_t work_of(const struct engine *e)

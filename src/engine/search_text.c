@@ -48,8 +48,8 @@ static int take_chunk(struct search *s, const struct store_fts_hit *hit)
 	enum eng_state state = o ? text_state(o, &st) : ENG_STATE_none;
 	if (o && o->text_commit > s->text_seen) /* between the first look and this one */
 		state = ENG_STATE_none;
-	bool again = o && (state == ENG_STATE_pending || (state == ENG_STATE_stale && !text_changed(o))) &&
-	             !(o->qf & QF_QUEUED);
+	bool again =
+	        o && (state == ENG_STATE_pending || (state == ENG_STATE_stale && !text_changed(o))) && !obj_queued(o);
 	pthread_rwlock_unlock(&e->objects);
 	if (again && e->cfg.components == ENG_all)
 		search_look_again(e, hit->oid, QF_TEXT | QF_HASH);

@@ -31,7 +31,7 @@ static int take_file(struct search *s, struct eng_coll *c, uint64_t oid, uint32_
 	const struct eng_vec *v = o ? obj_vec(o, c->info.cid) : NULL;
 	if (v && v->row == row)
 		state = vec_state(v, &st);
-	queued = o && (o->qf & QF_QUEUED);
+	queued = o && obj_queued(o);
 	bool held = v && v->bind_wait;
 	pthread_rwlock_unlock(&e->objects);
 	if (state == ENG_STATE_none)
