@@ -29,7 +29,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 MB = 1 << 20
 LIBC = ctypes.CDLL(None, use_errno=True)
 MNT_DETACH = 2
-CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 0x40000
+CLONE_NEWNS, MS_REC, MS_SLAVE = 0x20000, 0x4000, 0x80000
 
 
 class Skip(Exception):
@@ -90,7 +90,7 @@ def own_namespace():
     """Mounts of our own: else a process that makes a namespace of its own meanwhile copies them, and keeps a file system mounted that we
     believe unmounted; the next mount of the same device would then show the old one's memory, not the disk."""
     if os.geteuid() == 0 and LIBC.unshare(CLONE_NEWNS) == 0:
-        LIBC.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None)
+        LIBC.mount(b"none", b"/", None, MS_REC | MS_SLAVE, None)
 
 
 def free_device(dev):

@@ -53,7 +53,8 @@ class Stream:
 
     # ---- the model's changes
     def event(self, o, vec, bound, late=False):
-        """@late: the vector was set while the file was open for writing and is bound to its content by the last close, behind"""
+        """@late: what binds the vector to its content follows behind: it was set while the file was open for writing, or the file was
+        touched since"""
         o.vec, o.bound = vec, bound
         self.log.append((o, vec, bound, late))
 
@@ -103,6 +104,9 @@ class Stream:
         p = self.pick()
         if p:
             self.rng.choice([lambda: os.utime(self.m.p(p)), lambda: os.chmod(self.m.p(p), 0o640)])()
+            o = self.files[p]
+            if o.vec is not None:  # the stamp follows behind: after a kill the file may look changed, and no hash of before says it is not
+                self.event(o, o.vec, o.bound, late=True)
 
     def op_set(self):
         p = self.pick()
