@@ -271,7 +271,7 @@ def step_fuzz(run):
 def step_fault(run):
     d = ROOT / "tests/fault"
     if (d / "run.py").exists():
-        run.tap("fault", [sys.executable, d / "run.py", "--small"], most=300,
+        run.tap("fault", [sys.executable, d / "run.py", "--small"], most=900,
                 env={"VEXFS": str(ROOT / "build-check-gcc/src/cli/vexfs"), "BUILD": str(ROOT / "build-check-gcc")})
     else:
         print("# no fault suite yet")
@@ -285,7 +285,7 @@ def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("--only", default="")
     ap.add_argument("--skip", default="")
-    ap.add_argument("--limit", type=float, default=float(os.environ.get("VEXFS_CHECK_SECONDS", 1500)))
+    ap.add_argument("--limit", type=float, default=float(os.environ.get("VEXFS_CHECK_SECONDS", 3300)))
     ap.add_argument("--list", action="store_true")
     a = ap.parse_args()
     if a.list:

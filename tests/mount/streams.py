@@ -271,12 +271,12 @@ class Stream:
         # not in the catalog, and a vector is rather kept, as stale, than lost.
         gone = {tuple(e[1]) for e in self.log if e[1] is not None and e[0] not in seen}
         heir = {o for o in live if seen[o] in gone and os.getxattr(self.m.p(min(o.paths)), "user.vexfs.state") == b"stale"}
+        # files stay touched, also where the kill took back what happened to their vectors meanwhile
+        late = {o for o, _, _, is_late in self.log[self.settled:] if is_late}
         for n in range(len(self.log), self.durable - 1, -1):
             state, before = {}, {}  # with all that renames caused, and without what nobody was told of
-            late = {}
-            for i, (o, vec, bound, is_late) in enumerate(self.log[:n]):
+            for i, (o, vec, bound, _) in enumerate(self.log[:n]):
                 state[o] = (vec, bound)
-                late[o] = is_late and i >= self.settled
                 if bound is not REPLACED or i < self.settled:
                     before[o] = (vec, bound)
             none = (None, None)
@@ -287,7 +287,7 @@ class Stream:
                         o.vec, o.bound = list(seen[o]), REPLACED
                         continue
                     o.vec, o.bound = state.get(o, none) if seen[o] == value(state, o) else before.get(o, none)
-                    if late.get(o) and os.getxattr(self.m.p(min(o.paths)), "user.vexfs.state") == b"stale":
+                    if o in late and os.getxattr(self.m.p(min(o.paths)), "user.vexfs.state") == b"stale":
                         o.bound = REPLACED  # the vector was on disk, its binding not yet: honest, and hidden
                 self.log = [(o, o.vec, o.bound, False) for o in live if o.vec is not None]
                 self.durable = self.settled = len(self.log)  # it was read back from the disk
