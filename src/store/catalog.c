@@ -195,7 +195,8 @@ int cat_open(struct catalog *c, const char *path, int flags, unsigned cache_kib,
 	sbuf_fixed(&b, pragma, sizeof pragma);
 	sb_str(&b, "PRAGMA cache_size=-");
 	sb_u64(&b, cache_kib);
-	int r = cat_exec(c, sbuf_cstr(&b));
+	rc = fts_rank_add(c->db);
+	int r = rc != SQLITE_OK ? cat_rc(c, rc) : cat_exec(c, sbuf_cstr(&b));
 	if (!r)
 		r = cat_exec(c, "PRAGMA mmap_size=0;PRAGMA cell_size_check=1;PRAGMA wal_autocheckpoint=0");
 	if (!r && !(flags & SQLITE_OPEN_READONLY))

@@ -3,8 +3,8 @@
  * The user's text never reaches FTS5's query language: it is cut into runs of letters and digits (and any byte above ASCII), each
  * is quoted, and they are joined by OR, so a chunk with more and rarer of the words ranks higher (BM25) and none is required.
  * The byte 0x1f between words narrows: of what stands on either side of it at least one word must be there.
- * Score: FTS5's rank is -BM25, below 0.  With q = sqrt(BM25), s = q / (1 + q) is in (0, 1) and grows with BM25; the root keeps apart
- * what words found in most of the chunks give (FTS5 weighs those a millionth, never less). */
+ * Score: with q = sqrt(BM25) (fts_rank.c), s = q / (1 + q) is in (0, 1) and grows with BM25: one rare word gives about 0.7, a word that every
+ * chunk has about 0.1, several rare ones 0.8 and more. */
 #include <math.h>
 #include <string.h>
 #include "base/sbuf.h"
@@ -51,14 +51,15 @@ int fts_match(struct arena *a, const char *text, uint32_t n, const char **ret)
 	return b.over ? -VX_ERR_arena_full : 0;
 }
 
-static const char sql_plain[] =
-        "SELECT c.oid,c.ord,fts.rank,c.byte0,c.byte1,c.line0,c.line1,NULL FROM fts "
-        "JOIN chunk c ON c.id=fts.rowid JOIN obj o ON o.oid=c.oid "
-        "WHERE fts MATCH ?1 AND o.tstate=1 AND c.ver=o.tver ORDER BY fts.rank,c.oid,c.ord LIMIT ?2 OFFSET ?3";
+static const char sql_plain[] = "SELECT c.oid,c.ord,fts.rank,c.byte0,c.byte1,c.line0,c.line1,NULL FROM fts "
+                                "JOIN chunk c ON c.id=fts.rowid JOIN obj o ON o.oid=c.oid "
+                                "WHERE fts MATCH ?1 AND rank MATCH 'vx_bm25()' AND o.tstate=1 AND c.ver=o.tver ORDER "
+                                "BY fts.rank,c.oid,c.ord LIMIT ?2 OFFSET ?3";
 static const char sql_snippet[] =
         "SELECT c.oid,c.ord,fts.rank,c.byte0,c.byte1,c.line0,c.line1,snippet(fts,0,'','','…',24) FROM fts "
         "JOIN chunk c ON c.id=fts.rowid JOIN obj o ON o.oid=c.oid "
-        "WHERE fts MATCH ?1 AND o.tstate=1 AND c.ver=o.tver ORDER BY fts.rank,c.oid,c.ord LIMIT ?2 OFFSET ?3";
+        "WHERE fts MATCH ?1 AND rank MATCH 'vx_bm25()' AND o.tstate=1 AND c.ver=o.tver ORDER BY fts.rank,c.oid,c.ord "
+        "LIMIT ?2 OFFSET ?3";
 
 static int hit_add(struct store_read *rd, uint32_t *cap)
 {

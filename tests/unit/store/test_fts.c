@@ -108,6 +108,48 @@ static void test_match(void)
 	arena_done(&a);
 }
 
+/* A word that every chunk has still tells them apart. Values: BM25 by hand (k1 1.2, b 0.75, N 3, mean 2 words), q/(1+q) of its root. */
+static void test_rank(void)
+{
+	static const struct {
+		const char *query;
+		struct {
+			uint64_t oid;
+			double score;
+		} want[3];
+	} t[] = {
+	        {"red", {{4, 0.290638}, {2, 0.286331}, {3, 0.267624}}},
+	        {"red green", {{3, 0.513532}, {4, 0.290638}, {2, 0.286331}}},
+	};
+	struct box b;
+	struct top op;
+	static struct rd x;
+	box_open(&b);
+	struct store *st = open_ok(&b);
+	for (uint64_t i = 2; i < 5; i++) {
+		op_obj(&op, i);
+		run1(st, &op);
+	}
+	text_put(st, 2, 1, (const char *[]){"red red blue"}, 1, true, STORE_TEXT_done);
+	text_put(st, 3, 1, (const char *[]){"red green"}, 1, true, STORE_TEXT_done);
+	text_put(st, 4, 1, (const char *[]){"red"}, 1, true, STORE_TEXT_done);
+	for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+		T_EQ(fts(st, &x, t[i].query, (uint32_t)strlen(t[i].query)), 0, "search");
+		T_EQ(x.r.hit_n, 3, "all three");
+		for (uint32_t h = 0; h < x.r.hit_n && h < 3; h++) {
+			double is = (double)x.r.hits[h].score, want = 0;
+			for (int w = 0; w < 3; w++)
+				want = t[i].want[w].oid == x.r.hits[h].oid ? t[i].want[w].score : want;
+			T_OK(is > want - 1e-5 && is < want + 1e-5, "%s: file %d scores %g, by hand %g", t[i].query,
+			        (int)x.r.hits[h].oid, is, want);
+			T_OK(!h || x.r.hits[h].score <= x.r.hits[h - 1].score, "falling");
+		}
+		arena_done(&x.a);
+	}
+	store_close(st);
+	box_close(&b);
+}
+
 static void test_search(void)
 {
 	struct box b;
@@ -307,6 +349,7 @@ static void test_many(void)
 int main(void)
 {
 	test_match();
+	test_rank();
 	test_search();
 	test_many();
 	return tap_done();
