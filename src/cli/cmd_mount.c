@@ -7,18 +7,22 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "base/conf.h"
 #include "base/sbuf.h"
 #include "cli/cli.h"
 #include "cli/serve.h"
+
+#define CLOSE_WAIT_MS 30000 /* for a daemon that has no mount any more */
 
 static bool below(const char *path, const char *dir)
 {
@@ -217,6 +221,39 @@ static bool check_fuse(void)
 	return true;
 }
 
+/* the process that holds the store's lock, -1 if it isn't known, 0 if none holds it */
+static pid_t store_holder(const char *lock)
+{
+	char text[16] = "";
+	int pid = -1, fd = open(lock, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	bool held = flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+	if (held && (pread(fd, text, sizeof text - 1, 0) <= 0 || sscanf(text, "%d", &pid) != 1))
+		pid = -1;
+	close(fd);
+	return held ? pid : 0;
+}
+
+/* Whoever unmounts with umount(8) and mounts again finds the first daemon closing its store: it serves nobody any more, and its end is
+ * waited for. Returns who holds the store still. */
+static pid_t store_wait(const char *lock, bool elsewhere)
+{
+	struct cli_mnt *m;
+	pid_t pid = store_holder(lock);
+	int n = pid > 1 && elsewhere ? cli_mounts(&m) : 0; /* DIR itself is mounted nowhere: check_mounts */
+	for (int i = 0; i < n; i++)
+		if (cli_mnt_is_vexfs(&m[i]) && cli_mnt_pid(m[i].mnt) == pid)
+			return pid;
+	int fd = pid > 1 ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+	if (fd >= 0) {
+		struct pollfd p = {.fd = fd, .events = POLLIN};
+		(void)poll(&p, 1, CLOSE_WAIT_MS);
+		close(fd);
+	}
+	return pid ? store_holder(lock) : 0;
+}
+
 /* The store is opened lazily, so what would make every opening fail is looked for here: a lock that is held, a newer format. */
 static bool check_store(struct serve_cfg *c)
 {
@@ -242,20 +279,13 @@ static bool check_store(struct serve_cfg *c)
 		cli_err("the store %s is not a directory", at);
 		return false;
 	}
-	int fd = open(cli_fmt("%s/LOCK", at), O_RDONLY | O_CLOEXEC);
-	if (fd >= 0) {
-		char pid[16] = "";
-		bool held = flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
-		if (held && pread(fd, pid, sizeof pid - 1, 0) > 0)
-			pid[strspn(pid, "0123456789")] = 0;
-		close(fd);
-		if (held) {
-			cli_err("the store %s is in use by process %s; one mount of a directory at a time", at,
-			        *pid ? pid : "unknown");
-			return false;
-		}
+	pid_t pid = store_wait(cli_fmt("%s/LOCK", at), c->store);
+	if (pid) {
+		cli_err("the store %s is in use by process %s; one mount of a directory at a time", at,
+		        pid > 0 ? cli_fmt("%d", (int)pid) : "unknown");
+		return false;
 	}
-	fd = open(cli_fmt("%s/catalog.db", at), O_RDONLY | O_CLOEXEC);
+	int fd = open(cli_fmt("%s/catalog.db", at), O_RDONLY | O_CLOEXEC);
 	if (fd >= 0) { /* SQLite's user_version: big-endian at byte 60 of the file */
 		ssize_t n = pread(fd, h, sizeof h, 0);
 		close(fd);

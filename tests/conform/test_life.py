@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """The mount's life: signals, a killed daemon, clients that die, a backing directory that fails, an unprivileged mount, mount(8)."""
+import ctypes
 import os
 import pwd
 import shutil
@@ -64,6 +65,37 @@ def killed():
         m.mount()
         with open(m.p("a"), "rb") as f:
             mnt.eq(f.read(3), b"211", "the next mount has the data")
+
+
+def again():
+    """Mounted again while the daemon before, whose mount umount(8) took away, still closes its store."""
+    if not ROOT:
+        return mnt.skip("umount(2) and mount at once", "needs root")
+    with mnt.Mount() as m:
+        put(m.p("f"), b"before")
+        m.wait()
+        old = m.pid
+        os.kill(old, signal.SIGSTOP)
+        try:
+            mnt.ok(ctypes.CDLL(None, use_errno=True).umount2(os.fsencode(m.mnt), 0) == 0, "unmounted below a daemon that stands still")
+            p = subprocess.Popen([mnt.VEXFS, "mount", m.dir, m.mnt], stderr=subprocess.PIPE)
+
+            def waits():
+                return p.poll() is not None or any("pidfd" in (outcome(os.readlink, f"/proc/{p.pid}/fd/{f}") or "")
+                                                   for f in outcome(os.listdir, f"/proc/{p.pid}/fd"))
+            mnt.ok(mnt.wait_until(waits) and p.poll() is None, "mount waits for it")
+        finally:
+            os.kill(old, signal.SIGCONT)
+        err = p.communicate(timeout=60)[1]
+        mnt.eq((p.returncode, err), (0, b""), "and mounts when it is gone")
+        m.pid = m.status()["pid"]
+        mnt.ok(m.pid != old and not mnt.alive(old), "a new daemon serves")
+        with open(m.p("f"), "rb") as f:
+            mnt.eq(f.read(), b"before", "the file is there")
+        other = m.base + "/other"
+        os.mkdir(other), os.mkdir(m.base + "/m")
+        code, _, err = mnt.vexfs("mount", "--store", m.dir + "/.vexfs", other, m.base + "/m")
+        mnt.ok(code == 2 and f"process {m.pid};" in err, "a store in use by one that serves is refused", detail=(code, err))
 
 
 def clients():
@@ -237,6 +269,6 @@ def helper():
         subprocess.run(["rm", "-rf", base])
 
 
-for part in (signals, killed, clients, absurd, backing, unprivileged, helper):
+for part in (signals, killed, again, clients, absurd, backing, unprivileged, helper):
     part()
 mnt.done()
