@@ -69,11 +69,10 @@ def main():
     ap.add_argument("--want", type=float, default=0.95, help="least recall@10 at the default ef")
     a = ap.parse_args()
     vexfs = os.path.abspath(a.vexfs)
-    data = os.path.join(ROOT, "bench/data", a.set)
+    fetch = [sys.executable, os.path.join(ROOT, "tools/fetch_data.py")]
+    data = os.path.join(subprocess.run(fetch + ["--where"], check=True, capture_output=True, text=True).stdout.strip(), a.set)
     if not os.path.exists(os.path.join(data, "sha256")):
-        py = next((p for p in ("/usr/bin/python3", sys.executable) if os.path.exists(p) and
-                   subprocess.run([p, "-c", "import numpy"], stderr=subprocess.DEVNULL).returncode == 0), sys.executable)
-        subprocess.run([py, os.path.join(ROOT, "tools/fetch_data.py"), a.set], check=True)
+        subprocess.run(fetch + [a.set], check=True)
     metric = open(os.path.join(data, "metric")).read().strip()
     tmp = tempfile.mkdtemp(prefix="vexfs-recall-", dir=os.environ.get("TMPDIR", "/var/tmp"))
     d, m = os.path.join(tmp, "dir"), os.path.join(tmp, "mnt")

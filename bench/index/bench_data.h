@@ -1,8 +1,11 @@
 /* bench_data.h - what the benchmark programs share (C and C++): reading a data set, timing, recall, and the line protocol.
  *
  * A program is started as  PROGRAM DATADIR [key=value ...],  builds its index, prints one JSON object about it, and then answers
- * each line "EF" on stdin with one JSON object about a pass over all queries, one at a time, on one thread.  run.py keeps several
- * such programs open and asks them in turn, so that a noisy moment of the machine hits all alike. */
+ * each line "EF" on stdin with one JSON object about a pass over all queries (the first `queries=`), one at a time, on one thread.
+ * run.py keeps several such programs open and asks them in turn, so that a noisy moment of the machine hits all alike.
+ *
+ * Clocks: a pass and each of its queries are timed by the thread's own CPU time, so time given to others does not count; a build by
+ * the process's.  Wall time is told beside it. */
 #pragma once
 #include <stdint.h>
 #include <stdio.h>
@@ -45,8 +48,17 @@ static void *bench_read(const char *dir, const char *name, uint32_t *n, uint32_t
 	*dim = (uint32_t)d;
 	return a;
 }
-static struct bench_set bench_load(const char *dir)
+static const char *bench_arg(int argc, char **argv, const char *key, const char *dflt)
 {
+	size_t n = strlen(key);
+	for (int i = 2; i < argc; i++)
+		if (!strncmp(argv[i], key, n) && argv[i][n] == '=')
+			return argv[i] + n + 1;
+	return dflt;
+}
+static struct bench_set bench_load(int argc, char **argv)
+{
+	const char *dir = argv[1];
 	struct bench_set s;
 	uint32_t d, nq;
 	char path[4096], metric[16] = "";
@@ -59,6 +71,8 @@ static struct bench_set bench_load(const char *dir)
 		exit(1);
 	fclose(f);
 	s.cosine = !strcmp(metric, "cosine");
+	uint32_t most = (uint32_t)atoi(bench_arg(argc, argv, "queries", "0"));
+	s.queries = most && most < s.queries ? most : s.queries;
 	return s;
 }
 static inline void bench_normalise(float *v, uint32_t n, uint32_t dim)
@@ -77,6 +91,12 @@ static double bench_cpu(void)
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
 	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
+static double bench_thread(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
 static double bench_wall(void)
 {
 	struct timespec t;
@@ -93,20 +113,12 @@ static inline long bench_rss(void)
 		fclose(f);
 	return pages * sysconf(_SC_PAGESIZE);
 }
-static const char *bench_arg(int argc, char **argv, const char *key, const char *dflt)
-{
-	size_t n = strlen(key);
-	for (int i = 2; i < argc; i++)
-		if (!strncmp(argv[i], key, n) && argv[i][n] == '=')
-			return argv[i] + n + 1;
-	return dflt;
-}
 static int bench_cmp(const void *a, const void *b)
 {
 	double x = *(const double *)a, y = *(const double *)b;
 	return x < y ? -1 : x > y;
 }
-/* one pass; ids[k] of query i are filled by search(); the clock of the pass is CPU time, of a query wall time */
+/* one pass; ids[k] of query i are filled by search() */
 typedef void (*bench_search)(void *u, const float *q, uint32_t k, uint32_t ef, int32_t *ids, uint64_t *distances);
 /* other(): answers a line that is not a number; may be NULL */
 static void bench_serve(const struct bench_set *s, bench_search search, void *u,
@@ -127,13 +139,14 @@ static void bench_serve(const struct bench_set *s, bench_search search, void *u,
 		for (uint32_t i = 0; i < 50 && i < s->queries; i++) /* warm */
 			search(u, s->query + (size_t)i * s->dim, k, ef, ids, &dist);
 		dist = 0;
-		double c0 = bench_cpu(), w0 = bench_wall();
+		double w0 = bench_wall(), c0 = bench_thread(), at = c0;
 		for (uint32_t i = 0; i < s->queries; i++) {
-			double q0 = bench_wall();
 			search(u, s->query + (size_t)i * s->dim, k, ef, ids + (size_t)i * k, &dist);
-			t[i] = bench_wall() - q0;
+			double now = bench_thread();
+			t[i] = now - at;
+			at = now;
 		}
-		double cpu = bench_cpu() - c0, wall = bench_wall() - w0;
+		double cpu = at - c0, wall = bench_wall() - w0;
 		for (uint32_t i = 0; i < s->queries; i++)
 			for (uint32_t j = 0; j < k; j++)
 				for (uint32_t l = 0; l < k; l++)

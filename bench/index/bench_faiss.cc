@@ -30,7 +30,7 @@ static void search(void *, const float *q, uint32_t k, uint32_t ef, int32_t *ids
 }
 int main(int argc, char **argv)
 {
-	struct bench_set s = bench_load(argv[1]);
+	struct bench_set s = bench_load(argc, argv);
 	std::string kind = bench_arg(argc, argv, "kind", "hnswflat");
 	int M = atoi(bench_arg(argc, argv, "M", "16")), efc = atoi(bench_arg(argc, argv, "efc", "200"));
 	int threads = atoi(bench_arg(argc, argv, "threads", "1"));

@@ -44,7 +44,7 @@ static void churn(struct ctx *c, const struct bench_set *s)
 				dirty += 1000000;
 			t_ins += bench_cpu() - t1;
 			t_del += t1 - t0;
-			if (i % (s->n / 10) == 0) {
+			if (i % 1000 == 0) {
 				struct index_report r;
 				steps++;
 				dirty += index_check(c->ix, &r) != 0;
@@ -55,6 +55,35 @@ static void churn(struct ctx *c, const struct bench_set *s)
 	        t_ins / s->n / 2 * 1e6, (unsigned long long)steps, (unsigned long long)dirty);
 	free(order);
 }
+/* "batch EF": all queries in one call, by one thread and by two */
+static void batch(struct ctx *c, const struct bench_set *s, unsigned ef)
+{
+	const uint32_t k = 10;
+	struct index_query *q = calloc(s->queries, sizeof(*q));
+	struct index_hit *hits = calloc((size_t)s->queries * k, sizeof(*hits)), **ret = calloc(s->queries, sizeof(*ret));
+	int *n = calloc(s->queries, sizeof(*n));
+	double wall[2] = {1e9, 1e9}, cpu[2] = {1e9, 1e9};
+	for (unsigned round = 0; round < 7; round++) {
+		for (unsigned t = 0; t < 2; t++) {
+			for (uint32_t i = 0; i < s->queries; i++) {
+				q[i] = (struct index_query){
+				        .q = s->query + (size_t)i * s->dim, .k = k, .ef = ef, .live = &c->live};
+				ret[i] = hits + (size_t)i * k;
+			}
+			double w0 = bench_wall(), c0 = bench_cpu();
+			if (index_search_batch(c->ix, q, s->queries, t + 1, ret, n))
+				exit(1);
+			double w = bench_wall() - w0, u = bench_cpu() - c0;
+			wall[t] = w < wall[t] ? w : wall[t];
+			cpu[t] = u < cpu[t] ? u : cpu[t];
+		}
+	}
+	printf("{\"wall1_s\":%.4f,\"wall2_s\":%.4f,\"cpu1_s\":%.4f,\"cpu2_s\":%.4f}\n", wall[0], wall[1], cpu[0], cpu[1]);
+	free(q);
+	free(hits);
+	free(ret);
+	free(n);
+}
 /* "filter SHARE EF": a random filter that keeps SHARE of the rows; the walk, the exact scan of the matches, and their answers */
 static void filtered(void *u, const struct bench_set *s, const char *line)
 {
@@ -64,6 +93,10 @@ static void filtered(void *u, const struct bench_set *s, const char *line)
 	uint64_t found = 0, want = 0, dist = 0, rng = 12345;
 	if (!strncmp(line, "churn", 5)) {
 		churn(c, s);
+		return;
+	}
+	if (sscanf(line, "batch %u", &ef) == 1) {
+		batch(c, s, ef);
 		return;
 	}
 	if (sscanf(line, "filter %lf %u", &share, &ef) != 2) {
@@ -83,11 +116,11 @@ static void filtered(void *u, const struct bench_set *s, const char *line)
 		struct index_hit a[10], b[10];
 		struct index_query q = {
 		        .q = s->query + (size_t)i * s->dim, .k = 10, .ef = ef, .live = &c->live, .filter = &f};
-		double t0 = bench_cpu();
+		double t0 = bench_thread();
 		int x = flat_search(c->rows, &q, a);
-		double t1 = bench_cpu();
+		double t1 = bench_thread();
 		int y = index_search(c->ix, &q, b);
-		double t2 = bench_cpu();
+		double t2 = bench_thread();
 		t_scan += t1 - t0;
 		t_walk += t2 - t1;
 		dist += q.distances;
@@ -107,7 +140,7 @@ int main(int argc, char **argv)
 {
 	static struct vec_rows rows;
 	struct ctx c;
-	struct bench_set s = bench_load(argv[1]);
+	struct bench_set s = bench_load(argc, argv);
 	const char *codes = bench_arg(argc, argv, "codes", "auto");
 	struct index_cfg cfg = {.M = (uint32_t)atoi(bench_arg(argc, argv, "M", "16")),
 	        .ef_construction = (uint32_t)atoi(bench_arg(argc, argv, "efc", "200")),
