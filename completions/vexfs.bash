@@ -29,9 +29,9 @@ _vexfs() {
 		rm) opts='--collection --all' ;;
 		import) opts='--into --metric --first-id --batch' ;;
 		export) opts='--ids' ;;
-		collection) opts='--dim --metric --dtype --json' ;;
+		collection) opts='--dim --metric --dtype --target-recall --json' ;;
 		model) opts='list add use --from --endpoint --model --key-file --json' ;;
-		verify) opts='--repair --json --store' ;;
+		verify) opts='--repair --recall --json --store' ;;
 		esac
 		mapfile -t COMPREPLY < <(compgen -W "$opts --help" -- "$cur")
 		return

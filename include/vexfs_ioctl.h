@@ -178,10 +178,13 @@ struct vexfs_collection { /* COLLECTION_CREATE, _DROP, _INFO; INDEX_BUILD, _REBU
 	uint32_t dim, metric,
 	        dtype; /* metric: 0 l2, 1 cosine, 2 dot, 3 l1, 4 hamming; dtype: 0 f32, 1 f16, 2 bf16, 3 i8, 4 binary */
 	uint32_t M, ef_construction, ef;
-	uint32_t uid, gid, mode, reserved0; /* reply */
+	uint32_t uid, gid, mode; /* reply */
+	uint32_t target_recall; /* recall@10 that searches are to have, in 1/10000; 0: none */
 	uint64_t points, linked, tail, dead; /* reply */
 	uint64_t index_bytes, generation; /* reply */
-	uint64_t reserved[2];
+	uint32_t recall,
+	        recall_ef; /* reply: measured, in 1/10000 (0: not yet); the ef that searches use (0: they are exact) */
+	uint64_t reserved[1];
 };
 
 struct vexfs_flush { /* FLUSH: answered when everything acknowledged so far is on disk and searchable */

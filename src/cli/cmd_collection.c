@@ -34,6 +34,8 @@ static void print_info(json_t *c)
 	{
 		if (json_is_string(v))
 			printf("%-16s %s\n", k, json_string_value(v));
+		else if (json_is_real(v))
+			printf("%-16s %.4f\n", k, json_real_value(v));
 		else if (json_is_integer(v))
 			printf(!strcmp(k, "mode") ? "%-16s %04llo\n" : "%-16s %lld\n", k,
 			        (long long)json_integer_value(v));
@@ -43,11 +45,13 @@ static void print_info(json_t *c)
 int cmd_collection(int argc, char **argv)
 {
 	static const struct option longs[] = {{"dim", required_argument, NULL, 'd'},
-	        {"metric", required_argument, NULL, 'm'}, {"dtype", required_argument, NULL, 't'},
-	        {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
+	        {"metric", required_argument, NULL, 'm'}, {"target-recall", required_argument, NULL, 'r'},
+	        {"dtype", required_argument, NULL, 't'}, {"json", no_argument, NULL, 'j'},
+	        {"help", no_argument, NULL, 'h'}, {0}};
 	json_t *req = json_object();
 	const char *mnt, *rel;
 	uint64_t dim;
+	double recall;
 	bool json = false;
 	int o, bad = -1;
 	while ((o = getopt_long(argc, argv, "h", longs, NULL)) != -1 && bad < 0) {
@@ -60,6 +64,12 @@ int cmd_collection(int argc, char **argv)
 			break;
 		case 'm':
 			json_object_set_new(req, "metric", json_string(optarg));
+			break;
+		case 'r':
+			if (cli_f64(optarg, "--target-recall", &recall))
+				json_object_set_new(req, "target_recall", json_real(recall));
+			else
+				bad = CLI_ERROR;
 			break;
 		case 't':
 			json_object_set_new(req, "dtype", json_string(optarg));

@@ -160,12 +160,37 @@ static int verify_dir(const char *dir, const char *store, bool repair, bool json
 	return r.lost || (bad < 0 && !findings) ? 2 : findings ? 1 : 0;
 }
 
-static int verify_mount(const char *mnt, bool json)
+static void print_recall(json_t *in)
+{
+	json_t *c;
+	size_t i;
+	json_array_foreach(json_object_get(in, "collections"), i, c)
+	{
+		json_t *r = json_object_get(c, "recall"), *got = json_object_get(r, "recall_at_10");
+		const char *name = json_string_value(json_object_get(c, "name")),
+		           *state = json_string_value(json_object_get(r, "state"));
+		if (!r || !json_integer_value(json_object_get(c, "rows")))
+			continue;
+		printf("%-16s recall@10 ", name);
+		if (!json_is_real(got))
+			printf("not measured: the graph is damaged");
+		else if (json_is_true(json_object_get(r, "exact")))
+			printf("1: searches are exact");
+		else
+			printf("%.4f at ef %lld, %lld queries", json_real_value(got),
+			        (long long)json_integer_value(json_object_get(r, "ef")),
+			        (long long)json_integer_value(json_object_get(r, "queries")));
+		if (json_object_get(r, "target"))
+			printf(" (target %.4f: %s)", json_real_value(json_object_get(r, "target")), state);
+		putchar('\n');
+	}
+}
+static int verify_mount(const char *mnt, bool recall, bool json)
 {
 	struct cli_conn c;
 	if (!cli_conn_open(&c, mnt))
 		return CLI_ERROR;
-	json_t *a = cli_ask(&c, json_pack("{s:s}", "verb", "verify")), *v;
+	json_t *a = cli_ask(&c, json_pack("{s:s, s:b}", "verb", "verify", "recall", recall)), *v;
 	if (!a) {
 		cli_conn_close(&c);
 		return CLI_ERROR;
@@ -183,6 +208,7 @@ static int verify_mount(const char *mnt, bool json)
 			if (json_is_integer(v))
 				printf("%-16s %lld\n", k, (long long)json_integer_value(v));
 		}
+		print_recall(in);
 		printf("%s: %s\n", mnt,
 		        ok ? "clean" : "damaged, repairable: unmount and run `vexfs verify --repair` on the directory");
 	}
@@ -193,15 +219,19 @@ static int verify_mount(const char *mnt, bool json)
 
 int cmd_verify(int argc, char **argv)
 {
-	static const struct option longs[] = {{"repair", no_argument, NULL, 'r'}, {"json", no_argument, NULL, 'j'},
-	        {"store", required_argument, NULL, 's'}, {"help", no_argument, NULL, 'h'}, {0}};
-	bool repair = false, json = false;
+	static const struct option longs[] = {{"repair", no_argument, NULL, 'r'}, {"recall", no_argument, NULL, 'R'},
+	        {"json", no_argument, NULL, 'j'}, {"store", required_argument, NULL, 's'},
+	        {"help", no_argument, NULL, 'h'}, {0}};
+	bool repair = false, recall = false, json = false;
 	const char *store = NULL, *abs = NULL;
 	int o;
 	while ((o = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
 		switch (o) {
 		case 'r':
 			repair = true;
+			break;
+		case 'R':
+			recall = true;
 			break;
 		case 'j':
 			json = true;
@@ -223,8 +253,10 @@ int cmd_verify(int argc, char **argv)
 			return cli_err("a mounted store cannot be repaired; `vexfs umount %s` first, then verify the "
 			               "directory",
 			        abs);
-		return verify_mount(abs, json);
+		return verify_mount(abs, recall, json);
 	}
+	if (recall)
+		return cli_err("recall is measured on a live graph: mount %s first", argv[optind]);
 	if (store && !(store = cli_realpath(store)))
 		return cli_err("the store: %s", strerror(errno));
 	return verify_dir(argv[optind], store, repair, json);

@@ -83,10 +83,13 @@ static const struct cli_command commands[] = {
                 "      --dim N            create: dimension (1..65535; else bound by the first vector)\n"
                 "      --metric M         create: cosine (default), l2, dot, l1, hamming\n"
                 "      --dtype T          create: f32 (default), f16, bf16, i8, binary\n"
+                "      --target-recall R  create: recall@10 that searches are to have, 0.95 say; measured and kept\n"
                 "      --json             list, info: as JSON\n",
                 cmd_collection},
-        {"verify", "DIR|MNT [--repair] [--json] [--store DIR]", "check a store, or the live store of a mount",
+        {"verify", "DIR|MNT [--repair] [--recall] [--json] [--store DIR]",
+                "check a store, or the live store of a mount",
                 "      --repair           rebuild what is derived; name what is lost\n"
+                "      --recall           of a mount: measure recall@10 of each graph against exact search\n"
                 "      --store DIR        where the store is, if not in DIR/.vexfs\n"
                 "Exit status: 0 clean, 1 repaired or repairable, 2 data lost or error.\n",
                 cmd_verify},

@@ -377,6 +377,10 @@ void coll_fill_info(struct eng_coll *c, struct eng_coll_info *ret)
 	ret->dtype = c->info.dtype;
 	ret->points = c->live_n;
 	ret->dead = c->dead_all;
+	ret->target_recall = c->recall.target;
+	ret->recall_state = recall_state(c);
+	ret->recall_ef = c->ix && !c->ix_broken && c->recall.ef != ENG_EF_EXACT ? recall_ef(c, 0) : 0;
+	ret->recall = !ret->recall_ef ? 10000 : c->recall.known ? c->recall.measured : 0;
 	ret->index = c->ix && !c->ix_broken ? "hnsw" : "flat";
 	ret->tail = c->ix ? c->tail_n - c->tail_head : c->live_n;
 	if (c->ix) {

@@ -173,6 +173,10 @@ struct eng_coll_info {
 	uint64_t points, linked, tail, dead;
 	const char *index; /* "flat", "hnsw" */
 	uint64_t index_bytes;
+	uint32_t target_recall; /* recall@10 asked for, in 1/10000; 0: none */
+	uint32_t recall,
+	        recall_ef; /* measured, in 1/10000 (0: not yet), and the ef that searches use (0: they are exact) */
+	const char *recall_state;
 };
 struct eng_job {
 	/* in: zero the struct, then set what the verb needs; all pointers borrowed until done */
@@ -190,7 +194,8 @@ struct eng_job {
 	uint32_t vec_bytes;
 	const char *payload;
 	uint32_t payload_n;
-	bool want_durable, rescan, exact, wait, stale, with_vectors, with_payload, with_snippet, group_chunk, inline_ok;
+	bool want_durable, rescan, recall, exact, wait, stale, with_vectors, with_payload, with_snippet, group_chunk,
+	        inline_ok;
 	const char *text; /* search by words */
 	uint32_t text_n;
 	enum eng_mode mode;

@@ -33,6 +33,7 @@
 #define ENG_WORKER_STACK (128u << 10)
 #define ENG_OPENER_STACK (128u << 10)
 #define ENG_SEARCHERS    2u
+#define ENG_EF_EXACT     UINT32_MAX /* no ef is good enough: searches scan */
 
 /* a door bell: rung from anywhere, waited for by one thread (or several that all look again) */
 struct bell {
@@ -147,6 +148,13 @@ struct eng_dead {
 	uint64_t epoch;
 	bool unlinked; /* taken out of the graph */
 };
+struct eng_recall { /* recall.c */
+	uint32_t target; /* recall@10 asked for, in 1/10000; 0: none */
+	uint32_t ef; /* that reaches it; 0: the collection's own, ENG_EF_EXACT */
+	uint32_t measured, of; /* in 1/10000, when the collection had so many rows */
+	bool known;
+	uint64_t at; /* changes counted then */
+};
 struct eng_coll {
 	struct eng_coll *next; /* [e->coll_lock] */
 	_Atomic uint32_t refs;
@@ -179,6 +187,8 @@ struct eng_coll {
 	uint64_t graph_gen; /* newest published */
 	char *graph_name; /* while opening */
 	uint64_t tail_retry_ns;
+	struct eng_recall recall;
+	_Atomic uint32_t search_ef; /* recall.ef, for who holds no lock */
 	uint64_t ix_bytes; /* as the index thread last saw it: only the graph's writer may ask */
 	bool indexing; /* the index thread is inside the graph */
 	/* epochs: readers of epoch E are counted in active[E & 1] */
@@ -459,6 +469,13 @@ void walk_later(struct engine *e); /* at growing intervals, while something stan
 void index_thread(void *arg);
 void compact_step(struct engine *e, struct eng_coll *c);
 void reclaim_step(struct engine *e);
+/* recall.c: recall measured on the live graph, and what follows from it */
+void recall_load(struct engine *e, struct eng_coll *c);
+int recall_save(struct engine *e, struct eng_coll *c);
+bool recall_step(struct engine *e, struct eng_coll *c); /* true: it has measured */
+uint32_t recall_ef(struct eng_coll *c, uint32_t k); /* for a search that names no ef; ENG_EF_EXACT: scan */
+const char *recall_state(const struct eng_coll *c); /* [c->lock] */
+int recall_report(struct engine *e, struct coll_view *v, struct sbuf *b);
 int status_run(struct engine *e, struct eng_job *j);
 void index_job(struct engine *e, struct eng_job *j);
 

@@ -315,6 +315,8 @@ static int index_step(struct engine *e, struct eng_coll *c, uint64_t until_ns)
 		bell_ring(&e->index_bell);
 	}
 	coll_leave(&v);
+	if (!more && able && until_ns == UINT64_MAX && !eng_stopping(e))
+		more = recall_step(e, c);
 	bool wait = bury_dead(e, c);
 	if (!more && until_ns == UINT64_MAX)
 		compact_step(e, c);
@@ -407,9 +409,21 @@ static int verify(struct engine *e, struct eng_job *j)
 			bad_rows += !store_row_ok(e->st, c->info.cid, row);
 			adrift += v.ix && !tail && !index_linked(v.ix, row);
 		}
+		uint64_t islands;
 		if (v.ix)
 			(void)index_check(v.ix, &r); /* what it finds is in the report */
+		/* nodes cut off since the graph's own housekeeping came by last are no damage */
+		if (r.unreachable && !e->cfg.read_only && index_repair(v.ix, &islands) >= 0)
+			(void)index_check(v.ix, &r);
+		struct sbuf rec;
+		int rc = j->recall ? sbuf_arena(&rec, j->arena, 256, 4096) : 0;
+		if (j->recall && rc >= 0)
+			rc = recall_report(e, &v, &rec);
 		coll_leave(&v);
+		if (rc < 0 && rc != -VX_ERR_graph_corrupt) {
+			coll_put(c);
+			return rc;
+		}
 		uint64_t bad = bad_rows + adrift + r.unreachable + r.out_of_bounds + r.bad_level + r.self_links +
 		               r.duplicate_links;
 		findings += bad;
@@ -429,6 +443,8 @@ static int verify(struct engine *e, struct eng_job *j)
 		report(&b, "bad_level", r.bad_level);
 		report(&b, "self_links", r.self_links);
 		report(&b, "duplicate_links", r.duplicate_links);
+		if (j->recall)
+			sb_bytes(&b, rec.p, rec.n);
 		sb_ch(&b, '}');
 		pthread_mutex_lock(&e->coll_lock);
 		struct eng_coll *next = c->next;

@@ -312,6 +312,7 @@ static int open_all(struct engine *e, struct vx_errinfo *err)
 	VX_TRY(rc);
 	for (struct eng_coll *c = e->colls; c; c = c->next) {
 		pthread_mutex_lock(&c->lock);
+		recall_load(e, c);
 		open_graph(e, c);
 		pthread_mutex_unlock(&c->lock);
 	}

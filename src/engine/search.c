@@ -115,9 +115,9 @@ bool search_cheap(struct engine *e, struct eng_job *j)
 	}
 	pthread_mutex_lock(&c->lock);
 	uint64_t cost = c->rows ? atomic_load_explicit(&c->rows->n, memory_order_relaxed) : 0;
-	if (c->ix && !c->ix_broken && !j->exact)
-		cost = (uint64_t)(j->ef ? j->ef : CONF_EF_DEFAULT) * (c->info.M ? c->info.M : 16) +
-		       (c->tail_n - c->tail_head);
+	uint32_t ef = j->ef ? j->ef : recall_ef(c, j->k);
+	if (c->ix && !c->ix_broken && !j->exact && ef != ENG_EF_EXACT)
+		cost = (uint64_t)ef * (c->info.M ? c->info.M : 16) + (c->tail_n - c->tail_head);
 	pthread_mutex_unlock(&c->lock);
 	coll_put(c);
 	return cheap && cost <= CONF_INLINE_DISTANCES;

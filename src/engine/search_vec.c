@@ -144,7 +144,7 @@ static int knn(struct search *s, struct coll_view *v, const void *q, uint32_t wa
 	        .extra_n = v->tail_n,
 	        .cancel = &s->j->cancel};
 	int n = -VX_ERR_graph_corrupt;
-	if (v->ix && !s->j->exact && want <= CONF_K_MAX) {
+	if (v->ix && !s->j->exact && s->ef != ENG_EF_EXACT && want <= CONF_K_MAX) {
 		n = index_search(v->ix, &iq, hits);
 		if (n >= 0 && index_failed(v->ix))
 			n = -VX_ERR_graph_corrupt;
@@ -225,7 +225,7 @@ int search_vec_leg(struct search *s, struct eng_coll *c, const void *vec, uint32
 	if (!s->g.coll_name)
 		return -VX_ERR_arena_full;
 	if (!s->j->ef)
-		s->ef = c->info.ef ? c->info.ef : CONF_EF_DEFAULT;
+		s->ef = recall_ef(c, k);
 	coll_enter(c, &v);
 	int rc = 0;
 	if (v.rows) {

@@ -96,6 +96,14 @@ static void collections(struct engine *e, struct sbuf *b, bool owner)
 		num(b, "dead", i.dead);
 		str(b, "index", i.index);
 		num(b, "index_bytes", i.index_bytes);
+		if (i.target_recall) {
+			key(b, "target_recall");
+			sb_fixed(b, i.target_recall / 10000.0, 4);
+			key(b, "recall");
+			sb_fixed(b, i.recall / 10000.0, 4);
+			num(b, "recall_ef", i.recall_ef);
+			str(b, "recall_state", i.recall_state);
+		}
 		sb_ch(b, '}');
 	}
 	pthread_mutex_unlock(&e->coll_lock);

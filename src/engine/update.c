@@ -594,6 +594,8 @@ static int create_run(struct engine *e, struct eng_job *j)
 		return -VX_ERR_m_range;
 	if (n->ef > CONF_EF_MAX || n->ef_construction > CONF_EF_MAX)
 		return -VX_ERR_ef_range;
+	if (n->target_recall > 10000)
+		return -VX_ERR_bad_value;
 	VX_TRY(perm_check(e, &j->who, j->arena, "", 2));
 	k.dim = n->dim;
 	k.metric = n->metric;
@@ -620,7 +622,13 @@ static int create_run(struct engine *e, struct eng_job *j)
 	o->op.coll = &o->coll_mem;
 	o->c = c;
 	o->applied = create_visible;
-	return op_run(o, true); /* so that the next job of this thread finds it */
+	c->recall.target = n->target_recall;
+	atomic_fetch_add(&c->refs, 1);
+	int rc = op_run(o, true); /* so that the next job of this thread finds it */
+	if (rc >= 0 && n->target_recall)
+		rc = recall_save(e, c);
+	coll_put(c);
+	return rc;
 }
 static int drop_run(struct engine *e, struct eng_job *j)
 {

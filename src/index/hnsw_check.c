@@ -4,6 +4,9 @@
 #include <string.h>
 #include "index/hnsw.h"
 
+#define REPAIR_EF   200u /* nodes looked at for one that takes the link */
+#define REPAIR_NEAR 4u /* rounds in which the nearest does */
+
 struct reach {
 	uint32_t *queue, head, tail;
 	uint64_t *seen;
@@ -132,7 +135,7 @@ int index_check(struct index *ix, struct index_report *ret)
 	return bad ? -VX_ERR_graph_corrupt : 0;
 }
 /* the nearest reachable node that takes a link to x */
-static bool attach(struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, uint32_t x)
+static bool attach(struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, uint32_t x, bool room)
 {
 	struct hnsw_scorer s;
 	uint64_t e = atomic_load(&ix->entry), hops = 0;
@@ -144,6 +147,10 @@ static bool attach(struct index *ix, const struct hnsw_view *v, struct hnsw_work
 	(void)hnsw_visit(w, x); /* not itself */
 	hnsw_offer(&w->pool, d, from);
 	(void)hnsw_beam(ix, v, &s, w, 0, NULL, &hops); /* without cancel it cannot fail */
+	for (uint32_t i = 0; room && i < w->pool.n; i++)
+		if (w->pool.c[i].id != x && hnsw_link_n(hnsw_links0(v, w->pool.c[i].id), v->M0) < v->M0 &&
+		        hnsw_force_link(ix, v, w->pool.c[i].id, x))
+			return true;
 	for (uint32_t i = 0; i < w->pool.n; i++)
 		if (w->pool.c[i].id != x && hnsw_force_link(ix, v, w->pool.c[i].id, x))
 			return true;
@@ -158,8 +165,9 @@ int index_repair(struct index *ix, uint64_t *ret_found)
 	VX_TRY(hnsw_writer_take(ix, &w));
 	struct hnsw_view *v = atomic_load(&ix->view);
 	uint32_t n = rows_n(ix, v), entry = (uint32_t)atomic_load(&ix->entry);
-	int rc = hnsw_work_prepare(ix, v, w, ix->efc);
-	/* a forced link takes another's place and may cut that one's node off, so it is looked at again */
+	int rc = hnsw_work_prepare(ix, v, w, ix->efc < REPAIR_EF ? REPAIR_EF : ix->efc);
+	/* a forced link takes another's place and may cut that one's node off, so it is looked at again; as that need not come to an
+	 * end, later rounds prefer nodes with room to nearer ones */
 	for (uint32_t round = 0; !rc && found && entry != HNSW_EMPTY && round < 16; round++) {
 		struct reach r;
 		found = 0;
@@ -170,7 +178,7 @@ int index_repair(struct index *ix, uint64_t *ret_found)
 				if (!level_of(v, x) || (r.seen[x >> 6] >> (x & 63) & 1))
 					continue;
 				found++;
-				if (attach(ix, v, w, x))
+				if (attach(ix, v, w, x, round >= REPAIR_NEAR))
 					walk(v, &r, n, x);
 			}
 		}

@@ -69,13 +69,21 @@ int index_search_batch(struct index *ix, struct index_query *q, uint32_t n, uint
         struct index_hit *const *ret, int *ret_n);
 /* index_search_range - every row not farther than @most_distance, nearest first, at most q->k of them (hit[k]). As exact as ef. */
 int index_search_range(struct index *ix, struct index_query *q, float most_distance, struct index_hit *ret);
-/* index_recall - recall@k of the live index at @ef, measured against the exact scan with stored rows as queries (1..1000 of
- * them).  Costs a scan a sample: for background threads.  0 or < 0. */
-int index_recall(struct index *ix, const struct row_bits *live, uint32_t k, uint32_t ef, uint32_t samples,
-        const _Atomic int *cancel, double *ret_recall);
-/* index_tune - the least of a row of ef values whose measured recall reaches @target in [0, 1]; 0: none does, search exactly. */
-int index_tune(struct index *ix, const struct row_bits *live, uint32_t k, double target, uint32_t samples,
-        const _Atomic int *cancel, uint32_t *ret_ef, double *ret_recall);
+/* what the live index is measured with: stored rows as queries, each left out of its own answer */
+struct index_sample {
+	const struct row_bits *live;
+	const uint32_t *extra; /* rows not linked yet, as in struct index_query; may be NULL */
+	uint32_t extra_n;
+	uint32_t k, n; /* n: 1..1000 queries, spread over the rows */
+	const _Atomic int *cancel;
+};
+/* index_recall - recall@k of the live index at @ef, measured against the exact scan.  Costs a scan a query: for background threads.
+ * 0 or < 0. */
+int index_recall(struct index *ix, const struct index_sample *s, uint32_t ef, double *ret_recall);
+/* index_tune - the least of a row of ef values, from @from on, whose measured recall reaches @target in [0, 1]; 0: none does, search
+ * exactly.  @ret_recall  what was measured at the last ef tried. */
+int index_tune(struct index *ix, const struct index_sample *s, uint32_t from, double target, uint32_t *ret_ef,
+        double *ret_recall);
 
 /* index_publish - write the graph as an immutable file `name` in dirfd: temporary file, fsync, rename, fsync of the directory.
  * CRC a 4 KiB page; the header records dim, metric, M, count, entry, @generation. Runs beside searches; not beside writers. */

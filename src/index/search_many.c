@@ -92,14 +92,13 @@ static void probe_done(struct probe *p)
 	mem_free(MEM_index_work, p->want);
 	mem_free(MEM_index_work, p->hit);
 }
-static int probe_init(struct probe *p, struct index *ix, const struct row_bits *live, uint32_t k, uint32_t samples,
-        const _Atomic int *cancel)
+static int probe_init(struct probe *p, struct index *ix, const struct index_sample *s)
 {
-	uint32_t rows_n = atomic_load_explicit(&ix->rows->n, memory_order_acquire);
+	uint32_t rows_n = atomic_load_explicit(&ix->rows->n, memory_order_acquire), k = s->k;
+	uint32_t samples = s->n < 1 ? 1 : s->n > SAMPLES_MAX ? SAMPLES_MAX : s->n;
 	memset(p, 0, sizeof(*p));
 	if (!k || k >= CONF_K_MAX)
 		return -VX_ERR_k_range;
-	samples = samples < 1 ? 1 : samples > SAMPLES_MAX ? SAMPLES_MAX : samples;
 	p->k = k;
 	p->row = mem_alloc(MEM_index_work, samples * sizeof(*p->row));
 	p->kth = mem_alloc(MEM_index_work, samples * sizeof(*p->kth));
@@ -110,11 +109,11 @@ static int probe_init(struct probe *p, struct index *ix, const struct row_bits *
 	uint32_t step = rows_n / samples;
 	for (uint32_t at = 0; at < rows_n && p->n < samples; at += step ? step : 1) {
 		uint32_t row = at;
-		while (row < rows_n && !(row_bit(live, row) && index_linked(ix, row)) && (!step || row < at + step))
+		while (row < rows_n && !(row_bit(s->live, row) && index_linked(ix, row)) && (!step || row < at + step))
 			row++;
-		if (row >= rows_n || !row_bit(live, row) || !index_linked(ix, row))
+		if (row >= rows_n || !row_bit(s->live, row) || !index_linked(ix, row))
 			continue;
-		struct index_query q = {.q = rows_vec(ix->rows, row), .k = k + 1, .live = live, .cancel = cancel};
+		struct index_query q = {.q = rows_vec(ix->rows, row), .k = k + 1, .live = s->live, .cancel = s->cancel};
 		int n = flat_search(ix->rows, &q, p->hit);
 		if (n == -VX_ERR_zero_vector || n == -VX_ERR_not_finite)
 			continue;
@@ -132,19 +131,23 @@ static int probe_init(struct probe *p, struct index *ix, const struct row_bits *
 	}
 	return 0;
 }
-static int probe_recall(struct probe *p, struct index *ix, const struct row_bits *live, uint32_t ef,
-        const _Atomic int *cancel, double *ret)
+static int probe_recall(struct probe *p, struct index *ix, const struct index_sample *s, uint32_t ef, double *ret)
 {
 	uint64_t want = 0, found = 0;
 	for (uint32_t i = 0; i < p->n; i++) {
-		struct index_query q = {
-		        .q = rows_vec(ix->rows, p->row[i]), .k = p->k + 1, .ef = ef, .live = live, .cancel = cancel};
+		struct index_query q = {.q = rows_vec(ix->rows, p->row[i]),
+		        .k = p->k + 1,
+		        .ef = ef,
+		        .live = s->live,
+		        .extra = s->extra,
+		        .extra_n = s->extra_n,
+		        .cancel = s->cancel};
 		int n = index_search(ix, &q, p->hit);
 		uint32_t good = 0;
 		if (n < 0)
 			return n;
-		for (int j = 0; j < n && good < p->want[i];
-		        j++) /* as near as the k-th is as good: ties are by number */
+		/* as near as the k-th is as good: ties are by number */
+		for (int j = 0; j < n && good < p->want[i]; j++)
 			good += p->hit[j].row != p->row[i] &&
 			        p->hit[j].distance <= p->kth[i] + 1e-6f * fabsf(p->kth[i]) + 1e-9f;
 		found += good;
@@ -153,26 +156,25 @@ static int probe_recall(struct probe *p, struct index *ix, const struct row_bits
 	*ret = want ? (double)found / (double)want : 1.0;
 	return 0;
 }
-int index_recall(struct index *ix, const struct row_bits *live, uint32_t k, uint32_t ef, uint32_t samples,
-        const _Atomic int *cancel, double *ret_recall)
+int index_recall(struct index *ix, const struct index_sample *s, uint32_t ef, double *ret_recall)
 {
 	struct probe p;
-	int rc = probe_init(&p, ix, live, k, samples, cancel);
+	int rc = probe_init(&p, ix, s);
 	if (!rc)
-		rc = probe_recall(&p, ix, live, ef, cancel, ret_recall);
+		rc = probe_recall(&p, ix, s, ef, ret_recall);
 	probe_done(&p);
 	return rc;
 }
-int index_tune(struct index *ix, const struct row_bits *live, uint32_t k, double target, uint32_t samples,
-        const _Atomic int *cancel, uint32_t *ret_ef, double *ret_recall)
+int index_tune(struct index *ix, const struct index_sample *s, uint32_t from, double target, uint32_t *ret_ef,
+        double *ret_recall)
 {
 	struct probe p;
 	double r = 0;
-	uint32_t ef = k < 16 ? 16 : k;
-	int rc = probe_init(&p, ix, live, k, samples, cancel);
-	for (; !rc; ef += ef / 2) {
+	uint32_t ef = from < s->k ? s->k : from;
+	int rc = probe_init(&p, ix, s);
+	for (; !rc; ef += ef / 2 ? ef / 2 : 1) {
 		ef = ef > CONF_EF_MAX ? CONF_EF_MAX : ef;
-		rc = probe_recall(&p, ix, live, ef, cancel, &r);
+		rc = probe_recall(&p, ix, s, ef, &r);
 		if (rc || r >= target || ef == CONF_EF_MAX)
 			break;
 	}
@@ -180,6 +182,6 @@ int index_tune(struct index *ix, const struct row_bits *live, uint32_t k, double
 	if (rc)
 		return rc;
 	*ret_ef = r >= target ? ef : 0;
-	*ret_recall = r >= target ? r : 1.0;
+	*ret_recall = r;
 	return 0;
 }

@@ -374,6 +374,14 @@ static int value(struct ask *a, enum vq_key key)
 		return range(a, 2, 64, -VX_ERR_m_range, &j->coll_new.M);
 	case VQK_ef_construction:
 		return range(a, 1, CONF_EF_MAX, -VX_ERR_ef_range, &j->coll_new.ef_construction);
+	case VQK_target_recall:
+		VX_TRY(js_num(&a->js, &d));
+		if (!(d >= 0 && d <= 1))
+			return fail(a, -VX_ERR_bad_value, a->at[key], "\"target_recall\" is 0 to 1");
+		j->coll_new.target_recall = (uint32_t)(d * 10000 + 0.5);
+		return 0;
+	case VQK_recall:
+		return js_bool(&a->js, &j->recall);
 	case VQK_cursor:
 		return js_u64(&a->js, UINT64_MAX, &j->cursor);
 	case VQK_limit:

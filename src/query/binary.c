@@ -323,6 +323,9 @@ static int ask_collection(struct msg *m)
 	j->coll_new.M = r->M;
 	j->coll_new.ef_construction = r->ef_construction;
 	j->coll_new.ef = r->ef;
+	if (r->target_recall > 10000)
+		return bad(m, -VX_ERR_bad_value, AT(vexfs_collection, target_recall), "a recall is 0 to 10000");
+	j->coll_new.target_recall = r->target_recall;
 	return 0;
 }
 
@@ -668,6 +671,9 @@ static bool answer_collection(struct vq *q, struct reply *r)
 	c->tail = i->tail;
 	c->dead = i->dead;
 	c->index_bytes = i->index_bytes;
+	c->target_recall = i->target_recall;
+	c->recall = i->recall;
+	c->recall_ef = i->recall_ef;
 	return true;
 }
 

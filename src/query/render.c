@@ -237,6 +237,16 @@ static void collection(struct sbuf *b, const struct eng_coll_info *c)
 		sb_ch(b, ',');
 		num(b, counts[i], n[i]);
 	}
+	if (c->target_recall) {
+		sb_str(b, ",\"target_recall\":");
+		sb_fixed(b, c->target_recall / 10000.0, 4);
+		sb_str(b, ",\"recall\":");
+		sb_fixed(b, c->recall / 10000.0, 4);
+		sb_ch(b, ',');
+		num(b, "recall_ef", c->recall_ef);
+		sb_ch(b, ',');
+		str(b, "recall_state", c->recall_state, strlen(c->recall_state));
+	}
 	if (c->index) {
 		sb_ch(b, ',');
 		str(b, "index", c->index, strlen(c->index));

@@ -71,17 +71,23 @@ int main(void)
 	/* recall as measured by itself agrees with the fixture's, and ef moves it */
 	double r16, r64, tuned;
 	uint32_t ef;
-	T_EQ(index_recall(ix, &f.live, K, 11, 200, NULL, &r16), 0, "recall at ef 11");
-	T_EQ(index_recall(ix, &f.live, K, 64, 200, NULL, &r64), 0, "recall at ef 64");
+	struct index_sample sample = {.live = &f.live, .k = K, .n = 200};
+	T_EQ(index_recall(ix, &sample, 11, &r16), 0, "recall at ef 11");
+	T_EQ(index_recall(ix, &sample, 64, &r64), 0, "recall at ef 64");
 	struct recall r = fix_recall(&f, &g, ix, K, 64, 200, NULL);
 	T_OK(r64 > r16 && fabs(r64 - r.recall) < 0.02,
 	        "recall by itself %.4f (ef 11) %.4f (ef 64), by others' queries %.4f", r16, r64, r.recall);
-	T_EQ(index_tune(ix, &f.live, K, 0.99, 100, NULL, &ef, &tuned), 0, "tune");
+	sample.n = 100;
+	T_EQ(index_tune(ix, &sample, 16, 0.99, &ef, &tuned), 0, "tune");
 	T_OK(ef >= 16 && ef < 300 && tuned >= 0.99, "ef %u reaches %.4f", ef, tuned);
-	T_EQ(index_tune(ix, &f.live, K, 1.1, 3, NULL, &ef, &tuned), 0, "a target out of reach");
+	T_EQ(index_tune(ix, &sample, 200, 0.5, &ef, &tuned), 0, "tune from an ef that is enough");
+	T_EQ(ef, 200, "which stays");
+	sample.n = 3;
+	T_EQ(index_tune(ix, &sample, 16, 1.1, &ef, &tuned), 0, "a target out of reach");
 	T_EQ(ef, 0, "is left to the exact scan");
 	_Atomic int cancel = 1;
-	T_EQ(index_recall(ix, &f.live, K, 64, 10, &cancel, &r64), -VX_ERR_cancelled, "cancelled");
+	sample.cancel = &cancel;
+	T_EQ(index_recall(ix, &sample, 64, &r64), -VX_ERR_cancelled, "cancelled");
 	free(ids);
 	index_free(ix);
 	gen_done(&g);

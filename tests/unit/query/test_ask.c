@@ -116,7 +116,9 @@ static void keys(void)
 	        [VQK_cursor] = "0",
 	        [VQK_limit] = "1",
 	        [VQK_rescan] = "true",
-	        [VQK_durable] = "true"};
+	        [VQK_durable] = "true",
+	        [VQK_target_recall] = "0.9",
+	        [VQK_recall] = "true"};
 	static const char *const names[] = {
 #define X(n) #n,
 	        VQ_KEYS(X)

@@ -119,6 +119,19 @@ int main(void)
 	        "\"tail\":1,\"dead\":0,"
 	        "\"index_bytes\":100,\"index\":\"hnsw\"}]}|",
 	        "collections");
+	ci.target_recall = 9900;
+	ci.recall = 9912;
+	ci.recall_ef = 96;
+	ci.recall_state = "ef raised";
+	q = ask(EV_coll_info);
+	q->j.colls = &ci;
+	q->j.coll_n = 1;
+	is(q,
+	        "{\"name\":\"c\",\"dim\":4,\"metric\":\"cosine\",\"dtype\":\"f32\",\"M\":16,"
+	        "\"ef_construction\":200,\"ef\":64,\"uid\":1,\"gid\":2,\"mode\":\"0640\",\"points\":9,\"linked\":8,"
+	        "\"tail\":1,\"dead\":0,\"index_bytes\":100,\"target_recall\":0.9900,\"recall\":0.9912,\"recall_ef\":96,"
+	        "\"recall_state\":\"ef raised\",\"index\":\"hnsw\"}|",
+	        "a collection with a target");
 	q = ask(EV_put);
 	q->j.generation = 3;
 	is(q, "{\"generation\":3,\"ok\":true}|", "put");
