@@ -65,7 +65,13 @@
 	X(not_text, EILSEQ, "the file is not text that can be indexed")                                                \
 	X(file_changed, EAGAIN, "the file changed while it was read; it is read again")                                \
 	X(truncated, EINVAL, "the input ends before what its header announces")                                        \
-	X(bad_format, EINVAL, "the input is not in the format its name promises")
+	X(bad_format, EINVAL, "the input is not in the format its name promises")                                      \
+	X(doc_damaged, EILSEQ, "the document is damaged and cannot be read for its text")                              \
+	X(doc_encrypted, EACCES, "the document is encrypted; its text is not indexed")                                 \
+	X(doc_too_large, EFBIG, "the document holds more than is read (64 MiB of text, 128 MiB unpacked)")             \
+	X(doc_parser, EIO, "the document's parser crashed, was stopped or failed; the mount goes on")                  \
+	X(text_too_large, EFBIG, "the file is text but larger than is indexed (64 MiB)")                               \
+	X(ignored, EACCES, "left out of the text index by .gitignore, .vexfsignore or user.vexfs.ignore")
 
 enum vx_err {
 	VX_ERR_BASE = 4096,

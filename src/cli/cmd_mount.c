@@ -72,6 +72,12 @@ static bool parse_o(struct serve_cfg *c, const char *list)
 			}
 		} else if (!strncmp(o, "store=", 6)) {
 			c->store = o + 6;
+		} else if (!strncmp(o, "filters=", 8)) {
+			c->filters = cli_realpath(o + 8);
+			if (!c->filters || access(c->filters, R_OK)) {
+				cli_err("-o filters=%s: %s", o + 8, strerror(errno));
+				return false;
+			}
 		} else if (!strncmp(o, "mem-limit=", 10)) {
 			if (num_size(o + 10, &c->mem_limit) < 0) {
 				cli_err("-o mem-limit= is a size like 512M or 2G, not \"%s\"", o + 10);

@@ -141,6 +141,7 @@ int serve_run(const struct serve_cfg *c, int word_fd)
 	        .dir = c->dir,
 	        .mnt = c->mnt,
 	        .store_dir = c->store,
+	        .filters = c->filters,
 	        .components = c->components,
 	        .mem_limit = c->mem_limit,
 	        .read_only = c->read_only,

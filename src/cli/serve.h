@@ -5,6 +5,7 @@
 #define SERVE_STORE_VERSION 1u /* newest store format this build reads */
 
 struct serve_cfg {
+	const char *filters; /* absolute, or NULL */
 	const char *dir, *mnt, *store; /* absolute; store NULL: DIR/.vexfs */
 	bool noatime;
 	const char *transport, *mount_opts;

@@ -54,6 +54,7 @@ struct eng_cfg {
 	const char *watch,
 	        *watch_why; /* likewise: how changes behind the mount are seen (NULL: "none"), why no better way */
 	const char *version;
+	const char *filters; /* file with the table of external text commands (text/text_filters.h), or NULL */
 };
 struct engine;
 int eng_new(const struct eng_cfg *cfg, struct engine **ret); /* no I/O, no thread */
@@ -96,6 +97,8 @@ struct eng_rename {
 void eng_note_rename(struct engine *e, const struct eng_rename *r);
 /* our own chmod, chown, utimens, setxattr, link, rename changed ctime: refresh stamps if `before` equalled them */
 void eng_note_attr(struct engine *e, const struct obj_key *key, const struct stat *before, const struct stat *after);
+/* user.vexfs.ignore was set or removed on a directory or file */
+void eng_note_ignore(struct engine *e, const struct obj_key *key);
 
 /* ---- cheap reads from memory [FUSE thread, never parks] ---------------------------------------------------------------------- */
 /* eng_known - may this file have a vector, payload or text at all? false answers most xattr probes at once. Store not open: true. */
@@ -227,6 +230,7 @@ struct eng_job {
 	const void *ret_vec;
 	uint32_t ret_vec_bytes, ret_dim;
 	uint8_t ret_state;
+	int ret_error; /* EV_get of a file whose text is in state error: why, < 0 */
 	uint8_t ret_hash[16];
 	bool ret_hashed;
 	uint32_t ret_chunks;

@@ -30,6 +30,7 @@
 #define ENG_LINKS_TRIED  64u /* hard links looked at for one result */
 #define ENG_RACY_NS      2000000000ll
 #define ENG_RETRY_MAX_S  60u
+#define ENG_ERRORS_KEPT  16u
 #define ENG_WORKER_STACK (128u << 10)
 #define ENG_OPENER_STACK (128u << 10)
 #define ENG_SEARCHERS    2u
@@ -67,8 +68,8 @@ struct eng_link {
 	uint8_t n;
 	char name[];
 };
-/* QF_QUIET: in look_q, not counted as pending: a second look at what is known already */
-enum { QF_TEXT = 1, QF_HASH = 2, QF_RECHECK = 4, QF_QUEUED = 8, QF_QUIET = 16 };
+/* QF_IGNORE: ask whether it is left out; QF_QUIET: in look_q, not counted as pending: a second look at what is known already */
+enum { QF_TEXT = 1, QF_HASH = 2, QF_RECHECK = 4, QF_QUEUED = 8, QF_QUIET = 16, QF_IGNORE = 32 };
 struct eng_obj {
 	uint64_t oid;
 	struct obj_key key;
@@ -79,6 +80,7 @@ struct eng_obj {
 	uint32_t seen;
 	uint8_t kind, text_state, tries;
 	uint8_t qf; /* what ingest is to do */
+	int32_t text_error; /* why text_state is error; -VX_ERR_ignored: left out, in state not_text */
 	bool has_payload, stored;
 	uint32_t change_n; /* contents written through the mount, counted */
 	uint64_t heir; /* the object that has its name now: inherits, should this one turn out to be gone */
@@ -322,6 +324,10 @@ struct engine {
 	struct oid_ring ingest_q; /* [objects] */
 	struct oid_ring look_q; /* [objects] second looks, which nobody waits for */
 	struct oid_ring walk_q; /* [objects] directories to list */
+	struct oid_ring
+	        ignore_q; /* [objects] directories whose rules of what is left out have changed; each counts as pending */
+	uint64_t err_oid[ENG_ERRORS_KEPT]; /* [objects] files that came to state error last, a ring */
+	uint32_t err_n;
 	_Atomic uint64_t pending; /* objects queued or in work */
 	_Atomic uint64_t ingest_queued, ingest_done, ingest_failed;
 
@@ -463,6 +469,11 @@ int perm_path(struct perm_as *as, const char *path, int mode); /* 0 or -errno */
 int perm_check(struct engine *e, const struct eng_caller *who, struct arena *a, const char *path, int mode);
 /* ingest.c, walk.c, index_thread.c, status.c */
 void ingest_thread(void *arg);
+void ingest_pending_less(struct engine *e); /* one object, or directory of ignore_q, less is pending */
+bool ignore_marked(int fd); /* does this directory or file carry user.vexfs.ignore? */
+bool ignore_list_name(const char *name); /* .gitignore, .vexfsignore */
+void ignore_changed(struct engine *e,
+        struct eng_obj *o); /* [objects, write] below this directory the rules have changed; NULL: nothing */
 void walk_run(struct engine *e);
 void walk_want(struct engine *e);
 void walk_later(struct engine *e); /* at growing intervals, while something stands in the way */

@@ -48,6 +48,7 @@ static int get_point(struct engine *e, struct eng_job *j, uint64_t oid, const st
 			j->ret_state = (uint8_t)(v ? vec_state(v, st) : text_state(o, st));
 			if (!v && obj_queued(o))
 				j->ret_state = ENG_STATE_pending;
+			j->ret_error = j->ret_state == ENG_STATE_error ? o->text_error : 0;
 			memcpy(j->ret_hash, s->hash, sizeof(j->ret_hash));
 			j->ret_hashed = s->hashed != 0;
 			row = v ? v->row : ENG_ROW_NONE;

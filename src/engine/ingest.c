@@ -15,7 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "engine/engine_priv.h"
+#include "engine/ingest_priv.h"
 
 #define INGEST_PIECE     65536u
 #define INGEST_BATCH     32u /* chunks a store operation */
@@ -33,6 +33,9 @@ struct ingest {
 	struct engine *e;
 	struct later *later;
 	uint32_t later_n, later_cap;
+	struct ignore *ignore;
+	struct doc *doc;
+	bool no_ranges; /* the chunks are of an extracted text: its lines are not the file's */
 	uint8_t *piece;
 	char *path;
 	/* chunks of one batch: their text behind one another */
@@ -50,14 +53,15 @@ struct work {
 	uint8_t what;
 	bool has_vecs;
 	bool counted; /* it is pending until this is done */
-	bool text_known; /* its text is in, of this stamp and hash */
+	bool was_ignored, ignored; /* left out of the text index: so far, and by the rules as they are */
+	bool text_known; /* its text is in, or was found wanting, of this stamp and hash */
 	struct stamp text;
 	uint32_t change_n; /* of the object when it was taken: what is found out is of that content or a later one */
 	int path_rc;
 	char name[CONF_NAME_MAX + 1];
 };
 
-static void pending_less(struct engine *e)
+void ingest_pending_less(struct engine *e)
 {
 	if (atomic_fetch_sub(&e->pending, 1) == 1)
 		job_wait_check(e);
@@ -65,7 +69,7 @@ static void pending_less(struct engine *e)
 static void work_over(struct engine *e, const struct work *w)
 {
 	if (w->counted)
-		pending_less(e);
+		ingest_pending_less(e);
 }
 /* look at it again at a later time; @counted: it stays pending until then */
 static void put_off(struct ingest *g, uint64_t oid, uint8_t what, uint64_t ns, bool counted)
@@ -77,7 +81,7 @@ static void put_off(struct ingest *g, uint64_t oid, uint8_t what, uint64_t ns, b
 		if (!l) {
 			if (counted) {
 				eng_lost(g->e);
-				pending_less(g->e);
+				ingest_pending_less(g->e);
 			}
 			return; /* a second look that isn't taken leaves the stamp as it is: the next walk compares it */
 		}
@@ -106,7 +110,7 @@ static uint64_t later_due(struct ingest *g)
 			ingest_push(e, o, due.what);
 		pthread_rwlock_unlock(&e->objects);
 		if (due.counted)
-			pending_less(e);
+			ingest_pending_less(e);
 	}
 	return next;
 }
@@ -136,10 +140,10 @@ static int emit(void *u, const struct text_chunk *ch)
 		return -VX_ERR_not_text;
 	memcpy(g->text + g->text_n, ch->text, ch->text_n);
 	g->chunk[g->chunk_n++] = (struct store_chunk){.ord = ch->ord,
-	        .byte0 = ch->byte0,
-	        .byte1 = ch->byte1,
-	        .line0 = ch->line0,
-	        .line1 = ch->line1,
+	        .byte0 = g->no_ranges ? 0 : ch->byte0,
+	        .byte1 = g->no_ranges ? 0 : ch->byte1,
+	        .line0 = g->no_ranges ? 0 : ch->line0,
+	        .line1 = g->no_ranges ? 0 : ch->line1,
 	        .text = g->text + g->text_n,
 	        .text_n = ch->text_n};
 	g->text_n += ch->text_n;
@@ -153,6 +157,7 @@ struct reading {
 	struct text_chunker *text; /* NULL: not, or no longer, text */
 	uint8_t state; /* enum store_text_state */
 	int error;
+	enum text_format format; /* html, pdf …: read again through the child when all of it has been hashed */
 };
 static int feed(struct ingest *g, struct reading *r, const void *p, size_t n, bool end)
 {
@@ -168,6 +173,41 @@ static int feed(struct ingest *g, struct reading *r, const void *p, size_t n, bo
 	}
 	return rc;
 }
+/* what the first bytes tell */
+static int begin_text(struct ingest *g, struct reading *r, size_t n, uint64_t size, const char *name)
+{
+	size_t look = n < 8192 ? n : 8192;
+	enum text_format f = doc_format(g->doc, g->piece, look, n <= 8192, name);
+	if (f == TEXT_FORMAT_none) {
+		r->state = STORE_TEXT_not_text;
+		return 0;
+	}
+	if (size > CONF_TEXT_FILE_MAX) {
+		r->state = STORE_TEXT_error;
+		r->error = -VX_ERR_text_too_large;
+		return 0;
+	}
+	if (f == TEXT_FORMAT_plain)
+		return text_chunker_new(name, &r->text);
+	r->format = f;
+	return 0;
+}
+/* a document, once it has been hashed */
+static int read_doc(struct ingest *g, int fd, struct reading *r, const char *name)
+{
+	g->no_ranges = true;
+	int rc = doc_read(g->doc, fd, r->format, name, emit, g);
+	if (rc == -VX_ERR_not_text || rc == -VX_ERR_component_off) {
+		r->state = STORE_TEXT_not_text;
+	} else if (doc_reason(rc)) {
+		r->state = STORE_TEXT_error;
+		r->error = rc;
+	} else {
+		return rc;
+	}
+	g->chunk_n = g->text_n = 0;
+	return 0;
+}
 /* whole: every byte must be read; else reading ends when it turns out not to be text */
 static int read_file(
         struct ingest *g, int fd, struct reading *r, uint64_t size, bool whole, bool want_text, const char *name)
@@ -178,19 +218,14 @@ static int read_file(
 		ssize_t n = os_pread(e->os, fd, g->piece, INGEST_PIECE, (off_t)at);
 		if (n < 0)
 			return (int)n;
-		if (!at && want_text) {
-			size_t look = (size_t)n < 8192 ? (size_t)n : 8192;
-			if (size > CONF_TEXT_FILE_MAX || !text_sniff(g->piece, look, (size_t)n <= 8192))
-				r->state = STORE_TEXT_not_text;
-			else
-				VX_TRY(text_chunker_new(name, &r->text));
-		}
-		if (!r->text && !whole)
+		if (!at && want_text)
+			VX_TRY(begin_text(g, r, (size_t)n, size, name));
+		if (!r->text && !r->format && !whole)
 			return 0;
 		text_hash_add(r->hash, g->piece, (size_t)n);
 		VX_TRY(feed(g, r, g->piece, (size_t)n, n == 0));
 		if (!n)
-			return 0;
+			return r->format ? read_doc(g, fd, r, name) : 0;
 		at += (uint64_t)n;
 		if (at > size)
 			return -VX_ERR_file_changed;
@@ -240,6 +275,9 @@ static void done_durable(struct store_op *op, int rc)
 		if (obj) {
 			obj->text_stamp = op->stamp;
 			obj->text_state = op->text_state;
+			obj->text_error = op->error;
+			if (op->text_state == STORE_TEXT_error)
+				e->err_oid[e->err_n++ % ENG_ERRORS_KEPT] = op->oid;
 			obj->text_seen = o->tag;
 			obj->text_commit = atomic_fetch_add(&e->text_commits, 1) + 1;
 		}
@@ -251,13 +289,14 @@ static void done_durable(struct store_op *op, int rc)
 		op_undone(o); /* the walk that follows reads it again */
 	} else {
 		atomic_store(&e->resync_s, 0);
-		atomic_fetch_add(&e->ingest_done, 1);
-		perf_add(PERFC_ingest_done, 1);
+		bool error = op->text_state == STORE_TEXT_error;
+		atomic_fetch_add(error ? &e->ingest_failed : &e->ingest_done, 1);
+		perf_add(error ? PERFC_ingest_failed : PERFC_ingest_done, 1);
 	}
 	bool counted = o->counted;
 	op_put(o);
 	if (counted)
-		pending_less(e);
+		ingest_pending_less(e);
 }
 /* the object's text is as read; the operation takes over its being pending */
 static int text_done(struct ingest *g, const struct work *w, const struct reading *r, const struct note_stat *st,
@@ -310,10 +349,12 @@ static bool take(struct ingest *g, struct work *w)
 	w->counted = counted;
 	if (o) {
 		w->key = o->key;
-		w->what = o->qf & (QF_TEXT | QF_HASH | QF_RECHECK);
+		w->what = o->qf & (QF_TEXT | QF_HASH | QF_RECHECK | QF_IGNORE);
+		w->was_ignored = o->text_error == -VX_ERR_ignored;
 		w->has_vecs = o->vecs != NULL;
 		w->change_n = o->change_n;
-		w->text_known = o->text_state == STORE_TEXT_done && o->text_stamp.hashed;
+		w->text_known =
+		        (o->text_state == STORE_TEXT_done || o->text_state == STORE_TEXT_error) && o->text_stamp.hashed;
 		w->text = o->text_stamp;
 		o->qf = 0;
 		w->path_rc = obj_path(o, g->path, CONF_PATH_MAX + 1);
@@ -429,7 +470,7 @@ static int read_object(struct ingest *g, const struct work *w)
 	int fd = open_same(g, w, &st);
 	if (fd < 0)
 		return fd;
-	if (want_text && w->text_known && w->text.size == (uint64_t)st.st_size) {
+	if (want_text && !w->ignored && w->text_known && w->text.size == (uint64_t)st.st_size) {
 		int same = same_content(g, w, fd, &st);
 		if (same) {
 			(void)os_close(e->os, fd); /* read only */
@@ -444,8 +485,10 @@ static int read_object(struct ingest *g, const struct work *w)
 	g->oid = w->oid;
 	g->ver = atomic_fetch_add(&e->text_ver, 1) + 1;
 	g->chunk_n = g->text_n = g->chunk_all = 0;
+	g->no_ranges = false;
 	if (want_text)
-		r.state = STORE_TEXT_done;
+		r.state = w->ignored ? STORE_TEXT_not_text : STORE_TEXT_done;
+	r.error = w->ignored ? -VX_ERR_ignored : 0;
 	int rc = text_hash_new(&r.hash);
 	if (rc >= 0) {
 		if (want_text) {
@@ -456,8 +499,8 @@ static int read_object(struct ingest *g, const struct work *w)
 			pthread_rwlock_unlock(&e->objects);
 		}
 		if (rc >= 0)
-			rc = read_file(g, fd, &r, (uint64_t)st.st_size, whole, want_text, w->name);
-		bool hashed = rc >= 0 && (r.text || whole);
+			rc = read_file(g, fd, &r, (uint64_t)st.st_size, whole, want_text && !w->ignored, w->name);
+		bool hashed = rc >= 0 && (r.text || r.format || whole);
 		text_hash_end(r.hash, hash);
 		if (rc >= 0)
 			rc = flush_chunks(g);
@@ -504,7 +547,28 @@ static void unreadable(struct ingest *g, const struct work *w, int rc)
 	perf_add(PERFC_ingest_failed, 1);
 	work_over(e, w);
 }
-static void one(struct ingest *g, const struct work *w)
+/* is it left out of the text index, and is that all there is to find out? */
+static bool ask_ignore(struct ingest *g, struct work *w)
+{
+	if (!(w->what & (QF_TEXT | QF_IGNORE)))
+		return false;
+	w->ignored = ignore_says(g->ignore, g->path);
+	bool only = !(w->what & (QF_TEXT | QF_HASH));
+	if (only && w->ignored != w->was_ignored)
+		w->what |= QF_TEXT | QF_HASH;
+	return only && w->ignored == w->was_ignored;
+}
+/* a list of patterns has another content: what lies below its directory is asked for again */
+static void tell_ignore(struct ingest *g, const struct work *w)
+{
+	struct engine *e = g->e;
+	pthread_rwlock_wrlock(&e->objects);
+	struct eng_obj *o = obj_by_oid(&e->t, w->oid);
+	for (struct eng_link *l = o ? o->links : NULL; l; l = l->obj_next)
+		ignore_changed(e, l->parent);
+	pthread_rwlock_unlock(&e->objects);
+}
+static void one(struct ingest *g, struct work *w)
 {
 	struct engine *e = g->e;
 	uint64_t t0 = os_mono_ns(e->os);
@@ -513,7 +577,13 @@ static void one(struct ingest *g, const struct work *w)
 		work_over(e, w);
 		return;
 	}
+	if (ask_ignore(g, w)) {
+		work_over(e, w);
+		return;
+	}
 	int rc = read_object(g, w);
+	if (rc >= 0 && !(w->what & QF_RECHECK) && ignore_list_name(w->name))
+		tell_ignore(g, w);
 	if (rc == -ENOENT || rc == -ENOTDIR || rc == -ELOOP || rc == -ESTALE) {
 		/* not where the table says: a note is on its way, or it happened behind the mount */
 		again(g, w, true);
@@ -578,23 +648,25 @@ void ingest_thread(void *arg)
 		g->path = mem_alloc(MEM_engine, CONF_PATH_MAX + 1);
 		g->text = mem_alloc(MEM_engine, INGEST_TEXT_MAX);
 	}
-	if (!g || !g->piece || !g->path || !g->text)
+	bool able = g && g->piece && g->path && g->text && ignore_new(e, &g->ignore) >= 0 && doc_new(e, &g->doc) >= 0;
+	if (!able)
 		log_msg(LOGL_error, "engine: no memory for ingest: files stay pending");
 	while (!eng_stopping(e)) {
 		uint64_t seen = bell_rings(&e->ingest_bell);
-		bool able = g && g->piece && g->path && g->text;
 		if (!eng_ready(e) || !able) {
 			bell_wait(&e->ingest_bell, seen, WQ_FOREVER);
 			continue;
 		}
 		uint64_t wait = later_due(g);
-		if (ingest_step(g))
+		if (ignore_step(e) || ingest_step(g))
 			continue;
 		if (g->unflushed)
 			flush(g);
 		bell_wait(&e->ingest_bell, seen, wait);
 	}
 	if (g) {
+		ignore_free(g->ignore);
+		doc_free(g->doc);
 		mem_free(MEM_engine, g->later);
 		mem_free(MEM_engine, g->piece);
 		mem_free(MEM_engine, g->path);

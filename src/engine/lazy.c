@@ -106,12 +106,12 @@ static int load_obj(void *u, uint64_t oid, const struct obj_key *key, uint8_t ki
 {
 	struct load *l = u;
 	struct engine *e = l->e;
-	(void)terror; /* the state says enough; the code is for verify */
 	pthread_rwlock_wrlock(&e->objects);
 	struct eng_obj *o = obj_by_oid(&e->t, oid) ? NULL : obj_add(&e->t, oid, key, kind);
 	if (o) {
 		o->stored = true;
 		o->text_state = tstate;
+		o->text_error = terror;
 		if (tstamp)
 			o->text_stamp = *tstamp;
 		o->has_payload = has_payload;

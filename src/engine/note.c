@@ -39,6 +39,8 @@ enum eng_state text_state(const struct eng_obj *o, const struct note_stat *st)
 		return ENG_STATE_none;
 	if (o->text_state == STORE_TEXT_error)
 		return ENG_STATE_error;
+	if (o->text_state == STORE_TEXT_not_text)
+		return ENG_STATE_none;
 	if (text_changed(o) || !stamp_same_data(&o->text_stamp, st))
 		return ENG_STATE_stale;
 	return o->text_stamp.ctime_ns == st->ctime_ns ? ENG_STATE_fresh : ENG_STATE_pending;
@@ -192,6 +194,8 @@ void link_put_noted(struct engine *e, struct eng_obj *o, struct eng_obj *parent,
 		return;
 	}
 	l->seen = atomic_load(&e->walk_no);
+	if (ignore_list_name(name))
+		ignore_changed(e, parent);
 	if (o->stored && !obj_persist(e, o))
 		eng_lost(e);
 }
@@ -199,6 +203,8 @@ void link_del_noted(struct engine *e, struct eng_link *l)
 {
 	if (l->stored && l->obj->stored && !put_link(e, l, SOP_link_del))
 		eng_lost(e);
+	if (ignore_list_name(l->name))
+		ignore_changed(e, l->parent);
 	link_free(&e->t, l);
 }
 void obj_drop(struct engine *e, struct eng_obj *o)

@@ -68,7 +68,7 @@ static int take_chunk(struct search *s, const struct store_fts_hit *hit)
 	f->h.score = hit->score;
 	f->h.distance = 1.0f - hit->score;
 	f->h.state = (uint8_t)state;
-	f->h.has_locator = true;
+	f->h.has_locator = hit->line0 != 0; /* a document's chunks have no lines in the file */
 	f->h.byte0 = hit->byte0;
 	f->h.byte1 = hit->byte1;
 	f->h.line0 = hit->line0;

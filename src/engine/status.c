@@ -168,6 +168,34 @@ static void stack_of_ended(struct sbuf *b)
 	for (unsigned op = 0; op < PERF_OP_N && op < STACK_OPS_MAX; op++)
 		stack_mark(b, "ended", op, stack_op_high_ended(op, false), CONF_STACK_CRITICAL);
 }
+/* the files that came to state error last, newest first, and why */
+static void errors(struct engine *e, struct eng_job *j, struct sbuf *b)
+{
+	char *path = arena_alloc(j->arena, CONF_PATH_MAX + 1);
+	if (!path)
+		return;
+	key(b, "errors");
+	sb_ch(b, '[');
+	pthread_rwlock_rdlock(&e->objects);
+	for (uint32_t i = 0, seen = 0; i < e->err_n && i < ENG_ERRORS_KEPT; i++) {
+		uint64_t oid = e->err_oid[(e->err_n - 1 - i) % ENG_ERRORS_KEPT];
+		const struct eng_obj *o = obj_by_oid(&e->t, oid);
+		for (uint32_t k = 0; k < i && o; k++) /* once each */
+			if (e->err_oid[(e->err_n - 1 - k) % ENG_ERRORS_KEPT] == oid)
+				o = NULL;
+		if (!o || o->text_state != STORE_TEXT_error || obj_path(o, path, CONF_PATH_MAX + 1) < 0)
+			continue;
+		if (seen++)
+			sb_ch(b, ',');
+		sb_ch(b, '{');
+		str(b, "path", path);
+		str(b, "code", err_name(o->text_error));
+		str(b, "reason", err_text(o->text_error));
+		sb_ch(b, '}');
+	}
+	pthread_rwlock_unlock(&e->objects);
+	sb_ch(b, ']');
+}
 int status_run(struct engine *e, struct eng_job *j)
 {
 	struct sbuf b;
@@ -200,6 +228,8 @@ int status_run(struct engine *e, struct eng_job *j)
 	num(&b, "queued", owner ? atomic_load(&e->ingest_queued) : 0);
 	num(&b, "done", owner ? atomic_load(&e->ingest_done) : 0);
 	num(&b, "failed", owner ? atomic_load(&e->ingest_failed) : 0);
+	if (owner)
+		errors(e, j, &b);
 	sb_ch(&b, '}');
 	if (owner && ready) {
 		struct store_stats s;

@@ -53,6 +53,8 @@ static void compare(struct engine *e, struct eng_obj *o, const struct note_stat 
 	if (e->cfg.components == ENG_all &&
 	        (o->text_state == STORE_TEXT_none || !stamp_same(&o->text_stamp, st) || text_changed(o)))
 		what |= QF_TEXT | QF_HASH;
+	if (o->text_error == -VX_ERR_ignored)
+		what |= QF_IGNORE; /* a mark may have been taken off behind the mount */
 	if (what)
 		ingest_push(e, o, what);
 }
@@ -195,7 +197,7 @@ static int list_dir(struct walk *w, uint64_t oid)
 	rc = objkey_at(fd, "", &k);
 	if (rc >= 0 && !objkey_eq(&k, &want))
 		rc = 1; /* another directory is there by now */
-	bool root = oid == STORE_OID_ROOT;
+	bool root = oid == STORE_OID_ROOT, mark = !rc && e->cfg.components == ENG_all && ignore_marked(fd);
 	while (!rc) {
 		ssize_t n = os_getdents(e->os, fd, w->buf, WALK_BUF);
 		if (n <= 0) {
@@ -224,6 +226,11 @@ static int list_dir(struct walk *w, uint64_t oid)
 	if (rc >= 0 && rc != 1)
 		sweep(w, oid, fd);
 	(void)os_close(e->os, fd); /* read only */
+	if (mark) { /* set behind the mount, perhaps: what lies below is asked for again */
+		pthread_rwlock_wrlock(&e->objects);
+		ignore_changed(e, obj_by_oid(&e->t, oid));
+		pthread_rwlock_unlock(&e->objects);
+	}
 	w->dirs++;
 	return rc;
 }

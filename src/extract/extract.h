@@ -1,6 +1,7 @@
 /* extract.h - vexfs-extract: a document on fd 0, its text on fd 1, from inside a sandbox.
  *
  *     vexfs-extract html|pdf|zip SECONDS
+ *     vexfs-extract run SECONDS COMMAND [ARGUMENT…]
  *
  * The file is read whole, the parsers' tables are loaded, then jail_enter() takes away everything but memory, fd 0, fd 1 and the way out.
  * What the parsers do after that can cost this process and nothing else. */
@@ -28,6 +29,10 @@ enum extract_end {
 bool jail_enter(void);
 /* jail_limits - memory, CPU seconds, no files, no core; before anything is read. */
 bool jail_limits(uint64_t mem_bytes, unsigned cpu_s);
+
+/* jail_run - become an external command, as little trusted as one can be that has to load its libraries and read its tables (jail_run.c).
+ * Returns only when it cannot be: an exit status. */
+int jail_run(unsigned cpu_s, char **argv);
 
 /* ---- text on its way out: paragraphs, headings, single blanks ---------------------------------------------------------------------- */
 void out_text(const char *p, size_t n); /* white space collapses; none at a line's start */

@@ -35,8 +35,12 @@ int main(int argc, char **argv)
 {
 	enum extract_end end = EXTRACT_unknown;
 	size_t n = 0;
-	unsigned long seconds = argc == 3 ? strtoul(argv[2], NULL, 10) : 0;
+	unsigned long seconds = argc >= 3 ? strtoul(argv[2], NULL, 10) : 0;
 	if (seconds < 1 || seconds > 3600)
+		return EXTRACT_unknown;
+	if (argc > 3 && !strcmp(argv[1], "run"))
+		return jail_run((unsigned)seconds, argv + 3);
+	if (argc != 3)
 		return EXTRACT_unknown;
 	if (!jail_limits(MEM_MAX, (unsigned)seconds))
 		return EXTRACT_no_jail;

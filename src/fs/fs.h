@@ -90,6 +90,7 @@ void virt_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size
 void virt_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
 
 /* ---- vector xattrs and ioctl on real nodes (vxattr.c, vioctl.c). Return true when they took the request (and replied or parked it). */
+#define VXATTR_IGNORE "user.vexfs.ignore" /* the user's mark: kept by the backing file system, heard by the engine */
 bool vxattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
 bool vxattr_set(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags);
 bool vxattr_remove(fuse_req_t req, fuse_ino_t ino, const char *name);

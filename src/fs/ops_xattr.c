@@ -162,6 +162,8 @@ void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *v
 			acl_kill_sgid(req, &x);
 		if (rc >= 0 && told && !fstatat(x.r.fd, "", &after, AT_EMPTY_PATH))
 			eng_note_attr(f->e, &x.ip->key, &before, &after);
+		if (rc >= 0 && f->e && !strcmp(name, VXATTR_IGNORE))
+			eng_note_ignore(f->e, &x.ip->key);
 	}
 	xa_end(f, &x);
 	fs_reply_rc(req, rc);
@@ -190,6 +192,8 @@ void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 		rc = removexattr(x.path, name) ? -errno : 0;
 		if (rc >= 0 && told && !fstatat(x.r.fd, "", &after, AT_EMPTY_PATH))
 			eng_note_attr(f->e, &x.ip->key, &before, &after);
+		if (rc >= 0 && f->e && !strcmp(name, VXATTR_IGNORE))
+			eng_note_ignore(f->e, &x.ip->key);
 	}
 	xa_end(f, &x);
 	fs_reply_rc(req, rc);

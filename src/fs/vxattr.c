@@ -21,15 +21,17 @@ enum vx_kind {
 	VX_hash,
 	VX_chunks,
 	VX_similar,
+	VX_error,
 	VX_unknown
 };
 
 static const char *const kinds[] = {
-        "vector", "payload", "packed", "state", "model", "dim", "hash", "chunks", "similar"};
+        "vector", "payload", "packed", "state", "model", "dim", "hash", "chunks", "similar", "error"};
 
+/* user.vexfs.ignore is the user's own mark: it lies in DIR like any attribute, and the text index asks for it (engine/ignore.c) */
 static bool ours(const char *name)
 {
-	return !strncmp(name, PREFIX, sizeof PREFIX - 1);
+	return !strncmp(name, PREFIX, sizeof PREFIX - 1) && strcmp(name, VXATTR_IGNORE);
 }
 
 bool vxattr_hidden(const char *name)
@@ -119,6 +121,13 @@ static int value_text(struct fs_ask *a, struct sbuf *b)
 		if (!j->ret_hashed)
 			return -ENODATA;
 		hash_text(j, b);
+		return 0;
+	case VX_error:
+		if (rc < 0 && rc != -ENODATA)
+			return rc;
+		if (!j->ret_error)
+			return -ENODATA;
+		sb_str(b, err_text(j->ret_error));
 		return 0;
 	case VX_dim:
 		VX_TRY(rc);
@@ -275,6 +284,7 @@ static int set_check(enum vx_kind k, const char *value, size_t size)
 	case VX_hash:
 	case VX_chunks:
 	case VX_similar:
+	case VX_error:
 		break;
 	}
 	return -EROFS; /* computed */

@@ -19,9 +19,16 @@
 #define PIECE 65536u
 
 /* exit statuses of the helper, the same list as in extract/extract.h (layers do not include each other) */
-static const char *const reasons[] = {"", "the document is damaged", "the document is encrypted",
-        "the document holds more than is read", "no kind of document that is read",
-        "no sandbox can be set up on this system", "out of memory in the parser"};
+static const struct {
+	int rc;
+	const char *why;
+} reasons[] = {{0, ""}, {-VX_ERR_doc_damaged, "the document is damaged"},
+        {-VX_ERR_doc_encrypted, "the document is encrypted"},
+        {-VX_ERR_doc_too_large, "the document holds more than is read"},
+        {-VX_ERR_not_text, "no kind of document that is read"},
+        {-VX_ERR_component_off, "no sandbox can be set up on this system"},
+        {-VX_ERR_doc_too_large, "out of memory in the parser"}};
+#define ARGS_MAX 20u
 
 static bool begins(const char *p, size_t n, const char *with)
 {
@@ -61,14 +68,15 @@ static bool begins_html(const char *p, size_t n)
 enum text_format text_format_of(const void *head, size_t n, bool whole_file, const char *name)
 {
 	const char *p = head, *dot = name ? strrchr(name, '.') : NULL;
-	if (n >= 5 && has(p, n < 1024 ? n : 1024, "%PDF-"))
+	bool text = text_sniff(head, n, whole_file);
+	/* it may come behind other bytes (ISO 32000-1, annex H.3.4.1), and a text may speak of it */
+	if (n >= 5 && (!memcmp(p, "%PDF-", 5) || (!text && has(p, n < 1024 ? n : 1024, "%PDF-"))))
 		return TEXT_FORMAT_pdf;
 	if (n >= 4 && !memcmp(p, "PK\3\4", 4)) {
 		bool office = has(p, n, "[Content_Types].xml") || has(p, n, "word/") || has(p, n, "ppt/");
 		bool open = has(p, n < 512 ? n : 512, "mimetypeapplication/");
 		return office || open ? TEXT_FORMAT_zip : TEXT_FORMAT_none;
 	}
-	bool text = text_sniff(head, n, whole_file);
 	bool called_html = dot && (!strcasecmp(dot, ".html") || !strcasecmp(dot, ".htm") || !strcasecmp(dot, ".xhtml"));
 	/* HTML in an old encoding looks binary to the sniffer: its parser knows encodings */
 	if ((text || called_html) && !memchr(head, 0, n) && (begins_html(p, n) || (called_html && memchr(p, '<', n))))
@@ -97,10 +105,14 @@ static int start(const struct text_extract_cfg *cfg, const char *kind, uint32_t 
 	struct sbuf b;
 	sbuf_fixed(&b, seconds, sizeof seconds);
 	sb_u64(&b, (time_ms + 999) / 1000);
-	char name[] = "vexfs-extract", kind_arg[8];
-	sbuf_fixed(&b, kind_arg, sizeof kind_arg);
-	sb_str(&b, kind);
-	char *argv[] = {name, (char *)sbuf_cstr(&b), seconds, NULL}, *envp[] = {NULL};
+	(void)sbuf_cstr(&b); /* ends the text */
+	char name[] = "vexfs-extract", path[] = "PATH=/usr/local/bin:/usr/bin:/bin", lang[] = "LC_ALL=C.UTF-8";
+	char *argv[ARGS_MAX] = {name, (char *)kind, seconds}, *envp[] = {path, lang, NULL};
+	unsigned argc = 3;
+	for (const char *const *c = cfg->command; c && *c && argc + 1 < ARGS_MAX; c++)
+		argv[argc++] = (char *)*c;
+	if (!cfg->command)
+		envp[0] = NULL;
 	posix_spawn_file_actions_t fa;
 	posix_spawnattr_t at;
 	sigset_t none, all;
@@ -154,39 +166,44 @@ static int drain(const struct text_extract_cfg *cfg, int pipe_r, uint64_t end_ns
 			return n < 0 ? -errno : 0;
 		total += (uint64_t)n;
 		if (total > max)
-			return -E2BIG;
+			return -VX_ERR_doc_too_large;
 		VX_TRY(take(u, buf, (size_t)n));
 	}
 }
 
-static int judge(int status, struct vx_errinfo *reterr)
+static int judge(int status, bool command, struct vx_errinfo *reterr)
 {
 	if (WIFSIGNALED(status)) {
 		int sig = WTERMSIG(status);
 		if (sig == SIGXCPU)
 			return fail(reterr, -VX_ERR_deadline, "the parser used up its time", 0);
-		return fail(reterr, -VX_ERR_bad_format, "the parser was ended by signal ", (uint64_t)sig);
+		return fail(reterr, -VX_ERR_doc_parser, "the parser was ended by signal ", (uint64_t)sig);
 	}
 	int code = WIFEXITED(status) ? WEXITSTATUS(status) : 127;
 	if (!code)
 		return 0;
+	if (command && code != 127) /* a command's statuses are its own */
+		return fail(reterr, -VX_ERR_doc_parser, "the command ended with status ", (uint64_t)code);
 	if (code == 127)
-		return fail(reterr, -VX_ERR_component_off, "vexfs-extract does not start", 0);
-	if (code == 5)
-		return fail(reterr, -VX_ERR_component_off, reasons[5], 0);
-	return fail(reterr, -VX_ERR_bad_format,
-	        code < (int)(sizeof reasons / sizeof *reasons) ? reasons[code] : "the parser failed", 0);
+		return fail(reterr, -VX_ERR_component_off,
+		        command ? "the command does not start" : "vexfs-extract does not start", 0);
+	if (code < (int)(sizeof reasons / sizeof *reasons))
+		return fail(reterr, reasons[code].rc, reasons[code].why, 0);
+	return fail(reterr, -VX_ERR_doc_parser, "the parser failed", 0);
 }
 
 int text_extract(const struct text_extract_cfg *cfg, int fd, enum text_format format,
         int (*take)(void *u, const void *p, size_t n), void *u, struct vx_errinfo *reterr)
 {
-	static const char *const kinds[] = {
-	        [TEXT_FORMAT_html] = "html", [TEXT_FORMAT_pdf] = "pdf", [TEXT_FORMAT_zip] = "zip"};
+	static const char *const kinds[] = {[TEXT_FORMAT_html] = "html",
+	        [TEXT_FORMAT_pdf] = "pdf",
+	        [TEXT_FORMAT_zip] = "zip",
+	        [TEXT_FORMAT_command] = "run"};
 	uint32_t time_ms = cfg->time_ms ? cfg->time_ms : TEXT_EXTRACT_TIME_MS;
 	int pipes[2], status = 0;
 	pid_t pid = -1;
-	if ((size_t)format >= sizeof kinds / sizeof *kinds || !kinds[format])
+	if ((size_t)format >= sizeof kinds / sizeof *kinds || !kinds[format] ||
+	        (format == TEXT_FORMAT_command) != (cfg->command != NULL))
 		return fail(reterr, -VX_ERR_not_text, "", 0);
 	uint8_t *buf = mem_alloc(MEM_text, PIECE);
 	if (!buf)
@@ -207,7 +224,7 @@ int text_extract(const struct text_extract_cfg *cfg, int fd, enum text_format fo
 			w = waitpid(pid, &status, 0);
 		while (w < 0 && errno == EINTR);
 		if (rc >= 0)
-			rc = w < 0 ? -errno : judge(status, reterr);
+			rc = w < 0 ? -errno : judge(status, cfg->command, reterr);
 		else if (rc == -VX_ERR_deadline)
 			fail(reterr, rc, "the parser used up its time", 0);
 	}

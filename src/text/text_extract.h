@@ -17,7 +17,8 @@ enum text_format {
 	TEXT_FORMAT_plain, /* text as it is: no extraction */
 	TEXT_FORMAT_html,
 	TEXT_FORMAT_pdf,
-	TEXT_FORMAT_zip /* DOCX, PPTX, ODT, ODP, EPUB: which one is found out inside */
+	TEXT_FORMAT_zip, /* DOCX, PPTX, ODT, ODP, EPUB: which one is found out inside */
+	TEXT_FORMAT_command /* by an external command (text_filters.h); never the answer of text_format_of */
 };
 /* text_format_of - by content; the name's ending only tells HTML that begins like any text from text about HTML.
  * @head,@n     the file's first bytes: 8 KiB are enough
@@ -30,13 +31,14 @@ struct text_extract_cfg {
 	const char *helper; /* path of vexfs-extract */
 	uint32_t time_ms; /* 0: TEXT_EXTRACT_TIME_MS; wall clock and CPU */
 	uint64_t out_max; /* 0: CONF_TEXT_FILE_MAX bytes of text */
+	const char *const *command; /* TEXT_FORMAT_command: what to run, its arguments, NULL */
 	_Atomic int *cancel; /* NULL, or: not 0 ends it */
 };
 /* text_extract - run the helper over an open file.
  * @fd    read from its beginning by the child (its offset moves); borrowed
  * @take  gets the text in pieces, in order; < 0 ends it and is returned
- * Return: 0; -VX_ERR_bad_format (the detail says: damaged, encrypted, too large inside, crashed the parser, of no kind that is read),
- * -VX_ERR_deadline, -E2BIG (more than out_max), -VX_ERR_cancelled, -VX_ERR_component_off (no helper), or the system's own.  What take has
+ * Return: 0; -VX_ERR_doc_damaged, _encrypted, _too_large, _parser (it crashed, or a command failed: the detail says how), -VX_ERR_not_text (of no
+ * kind that is read), -VX_ERR_deadline, -VX_ERR_cancelled, -VX_ERR_component_off (no helper, no sandbox), or the system's own.  What take has
  * been given before a failure is to be thrown away.  The child is gone when this returns.  Frame < 1 KiB. */
 int text_extract(const struct text_extract_cfg *cfg, int fd, enum text_format format,
         int (*take)(void *u, const void *p, size_t n), void *u, struct vx_errinfo *reterr);
