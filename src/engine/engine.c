@@ -155,7 +155,9 @@ static void op_visible(struct store_op *op, int rc)
 static void op_durable(struct store_op *op, int rc)
 {
 	struct eng_op *o = (struct eng_op *)op;
-	if (rc < 0 && o->was_visible)
+	/* an object or link counts as stored from when it is submitted: what failed unseen is taken back as well */
+	bool believed = o->was_visible || o->op.kind == SOP_obj_put || o->op.kind == SOP_link_put;
+	if (rc < 0 && believed)
 		op_undone(o);
 	op_tell(o, rc);
 	op_put(o);

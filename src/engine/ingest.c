@@ -269,10 +269,12 @@ static void done_durable(struct store_op *op, int rc)
 {
 	struct eng_op *o = (struct eng_op *)op;
 	struct engine *e = o->e;
-	if (rc >= 0) {
+	if (rc >= 0 || rc == -VX_ERR_no_object) {
 		pthread_rwlock_wrlock(&e->objects);
 		struct eng_obj *obj = obj_by_oid(&e->t, op->oid);
-		if (obj) {
+		if (obj && rc < 0) {
+			obj->stored = false; /* what we believed is not so: it is put again with the next try */
+		} else if (obj) {
 			obj->text_stamp = op->stamp;
 			obj->text_state = op->text_state;
 			obj->text_error = op->error;
