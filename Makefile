@@ -5,7 +5,7 @@ PREFIX ?= /usr/local
 CC ?= cc
 export PYTHONDONTWRITEBYTECODE = 1
 
-.PHONY: all build demo check bench bench-index bench-fs bench-mount bench-recall torture install deb stack format clean help
+.PHONY: all build demo check bench bench-index bench-fs bench-mount bench-recall torture soak install deb stack format clean help
 
 all: build
 
@@ -19,6 +19,7 @@ help:
 	@echo 'make bench-mount   round trips, searches and puts through the mount beside in-process (root)'
 	@echo 'make bench         all benchmarks'
 	@echo 'make torture       the store under power cuts, kills, errors and rot, at length (hours); ARGS=… as tests/fault/torture.py'
+	@echo 'make soak          mixed work on one mount, clients killed, the store failing; verdict and curves (ARGS="--minutes 120 --cpu 15")'
 	@echo 'make stack         worst-case stack from the call graph'
 	@echo 'make install       to $$DESTDIR$$PREFIX (default /usr/local)'
 	@echo 'make deb           a Debian package'
@@ -58,6 +59,9 @@ bench-recall: build
 torture:
 	@tools/deps.sh check
 	@BUILD=$(BUILD) python3 tests/fault/run.py $(ARGS)
+
+soak: build
+	@VEXFS=$(BUILD)/vexfs python3 tests/soak/soak.py $(ARGS)
 
 stack:
 	@tools/deps.sh build
