@@ -11,7 +11,7 @@ _vexfs() {
 	--metric) mapfile -t COMPREPLY < <(compgen -W 'l2 cosine dot l1 hamming' -- "$cur"); return ;;
 	--dtype) mapfile -t COMPREPLY < <(compgen -W 'f32 f16 bf16 i8 binary' -- "$cur"); return ;;
 	--format) mapfile -t COMPREPLY < <(compgen -W 'npy f32 json' -- "$cur"); return ;;
-	-o) mapfile -t COMPREPLY < <(compgen -W 'allow_other ro components= transport=' -- "$cur"); return ;;
+	-o) mapfile -t COMPREPLY < <(compgen -W 'allow_other ro components= transport= stack-warn= stack-critical= debug' -- "$cur"); return ;;
 	esac
 	if [[ $cur == -* ]]; then
 		local opts=

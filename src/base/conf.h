@@ -23,6 +23,8 @@
 #define CONF_FUSE_STACK       16384u /* PTHREAD_STACK_MIN on x86-64 */
 #define CONF_STACK_WARN       4096u
 #define CONF_STACK_CRITICAL   6144u
+#define CONF_STACK_LIMIT_MIN  256u /* what either mark may be set to at least */
+#define CONF_STACK_RESERVE    4096u /* of a FUSE stack that no mark may reach into */
 #define CONF_INLINE_DISTANCES 20000u /* a search costing more is parked */
 #define CONF_TAIL_BYTES_MAX   (16u << 20) /* unlinked rows scanned exactly, bytes of codes */
 #define CONF_READ_DEADLINE_MS 2000u /* a catalog query's time limit */

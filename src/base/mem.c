@@ -221,6 +221,10 @@ void mem_fail_after(int64_t n)
 {
 	atomic_store(&fail_in, n > 0 ? n : -1);
 }
+int64_t mem_fail_waits(void)
+{
+	return atomic_load(&fail_in);
+}
 int64_t mem_alloc_count(void)
 {
 	return atomic_load(&count);

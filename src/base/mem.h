@@ -32,6 +32,7 @@ const char *mem_tag_name(enum mem_tag tag);
 void mem_limit_set(uint64_t bytes); /* 0: none; exceeding makes allocations return NULL */
 uint64_t mem_limit(void);
 void mem_fail_after(int64_t n); /* tests: the n-th allocation from now fails (1-based); < 0: never */
+int64_t mem_fail_waits(void); /* how many allocations until then; <= 0: none will fail */
 int64_t mem_alloc_count(void);
 
 /* pool: equal objects, at most `limit`; get returns NULL when all are out. Thread-safe. Memory comes in slabs. */

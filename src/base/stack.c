@@ -11,6 +11,8 @@
 #include "base/stack.h"
 #include "base/conf.h"
 #include "base/err.h"
+#include "base/event.h"
+#include "base/log.h"
 #include "base/perf.h"
 #include "base/thread.h"
 
@@ -19,12 +21,21 @@
 #define WINDOW_BYTES ((size_t)32 << 10)
 #define OWN_BYTES    256 /* below the base: the frames of begin, end and the painter, and the red zone */
 #define GUARD_BYTES  64 /* not painted above the guard */
-#define SAMPLE_FIRST 64
-#define SAMPLE_EVERY 64
+#define SAMPLE_FIRST 256
+#define SAMPLE_EVERY 61 /* a prime: requests that come in a rhythm are all met */
 
 #define NO_SANITIZE __attribute__((no_sanitize("address"), noinline))
 
 static _Atomic uint32_t limit_warn = CONF_STACK_WARN, limit_critical = CONF_STACK_CRITICAL;
+static _Atomic bool told_near, told_refused, told_deep; /* one line each: the counters say how often */
+
+static void tell_once(_Atomic bool *told, enum log_level level, const char *text, size_t bytes)
+{
+	if (atomic_exchange_explicit(told, true, memory_order_relaxed))
+		return;
+	log_kv(level, text, "bytes", bytes);
+	event_post("stack", text, bytes);
+}
 
 size_t stack_page(void)
 {
@@ -161,8 +172,11 @@ void stack_op_end(struct stack_mark *m, unsigned op)
 	uint32_t used = (uint32_t)(m->base - m->deep);
 	if (used > atomic_load_explicit(&t->op_high[op], memory_order_relaxed))
 		atomic_store_explicit(&t->op_high[op], used, memory_order_relaxed);
-	if (used > atomic_load_explicit(&limit_warn, memory_order_relaxed))
+	/* only the threads that FUSE requests come in on are held to the limits; others have stacks of their own size */
+	if (t->stack_bytes <= CONF_FUSE_STACK && used > atomic_load_explicit(&limit_critical, memory_order_relaxed)) {
 		perf_add(PERFC_stack_warned, 1);
+		tell_once(&told_deep, LOGL_warn, "an operation went deeper than the critical mark of the stack", used);
+	}
 }
 
 __attribute__((noinline)) size_t stack_used_below(const struct stack_mark *m)
@@ -180,10 +194,24 @@ __attribute__((noinline)) size_t stack_left(void)
 	return here > t->low ? (size_t)(here - t->low) : 0;
 }
 
-void stack_limits(uint32_t warn, uint32_t critical)
+int stack_limits(uint32_t warn, uint32_t critical)
 {
+	if (warn < CONF_STACK_LIMIT_MIN || warn > critical || critical > CONF_FUSE_STACK - CONF_STACK_RESERVE)
+		return -VX_ERR_bad_value;
 	atomic_store(&limit_warn, warn);
 	atomic_store(&limit_critical, critical);
+	atomic_store(&told_near, false); /* with other limits it is another matter: said again */
+	atomic_store(&told_refused, false);
+	atomic_store(&told_deep, false);
+	return 0;
+}
+uint32_t stack_limit_warn(void)
+{
+	return atomic_load(&limit_warn);
+}
+uint32_t stack_limit_critical(void)
+{
+	return atomic_load(&limit_critical);
 }
 
 int stack_check(size_t need)
@@ -192,11 +220,17 @@ int stack_check(size_t need)
 	if (!t)
 		return 0;
 	size_t used = t->running && !STACK_SANITIZED ? stack_used_below(t->running) : 0;
-	if (used > atomic_load_explicit(&limit_critical, memory_order_relaxed) || stack_left() < need) {
+	size_t left = stack_left();
+	/* the engine's own threads have stacks of another size: for them only what is left counts */
+	bool held = t->stack_bytes <= CONF_FUSE_STACK;
+	if ((held && used > atomic_load_explicit(&limit_critical, memory_order_relaxed)) || left < need) {
 		perf_add(PERFC_stack_refused, 1);
+		tell_once(&told_refused, LOGL_error, "stack: a vector request was refused, too little is left", used);
 		return -VX_ERR_stack_risk;
 	}
-	if (used > atomic_load_explicit(&limit_warn, memory_order_relaxed))
+	if (held && used > atomic_load_explicit(&limit_warn, memory_order_relaxed)) {
 		perf_add(PERFC_stack_warned, 1);
+		tell_once(&told_near, LOGL_warn, "stack: a vector request came in above the warning mark", used);
+	}
 	return 0;
 }

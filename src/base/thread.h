@@ -1,8 +1,8 @@
 /* thread.h - service threads on stacks of our own: mapped, guarded by a page that may not be touched, painted, measured.
  *
  * A thread's stack is filled with a pattern when made.  The deepest byte ever overwritten is its high-water mark.  For marks per
- * operation a worker brackets each request with stack_op_begin/end: a sampled request (the first 64 of an operation, then every
- * 64th) repaints the stack below the bracket before it runs and scans it after; the others cost a counter.  An entry refuses work
+ * operation a worker brackets each request with stack_op_begin/end: a sampled request (the first 256 of an operation, then every
+ * 61st) repaints the stack below the bracket before it runs and scans it after; the others cost a counter.  An entry refuses work
  * when too little is left (stack_left): a code, never a crash. */
 #pragma once
 #include <pthread.h>
@@ -48,8 +48,8 @@ struct stack_mark {
 	uint8_t *deep; /* lowest byte touched that an inner bracket's paint has covered again; NULL: none */
 	bool sampled;
 };
-/* Without knowing the operation, a request is sampled when one of the last 64 on this thread was of an operation seen fewer than 64
- * times, and every 64th.  With it (stack_op_begin_op), the operation's own count decides. */
+/* Without knowing the operation, a request is sampled when one of the last 256 on this thread was of an operation seen fewer than 256
+ * times, and every 61st.  With it (stack_op_begin_op), the operation's own count decides. */
 void stack_op_begin(struct stack_mark *m);
 void stack_op_begin_op(struct stack_mark *m, unsigned op);
 void stack_op_end(
@@ -59,7 +59,11 @@ size_t stack_left(void); /* bytes from this frame down to the guard; SIZE_MAX on
 /* stack_check - at the entry of vector verbs: 0, or -VX_ERR_stack_risk when the bytes used below the running bracket exceed the
  * critical limit or less than `need` bytes are left.  Warnings are counted (perf). */
 int stack_check(size_t need);
-void stack_limits(uint32_t warn, uint32_t critical);
+/* stack_limits - set both marks, bytes below the bracket. 0; -VX_ERR_bad_value: not CONF_STACK_LIMIT_MIN <= warn <= critical <= a FUSE
+ * stack less CONF_STACK_RESERVE */
+int stack_limits(uint32_t warn, uint32_t critical);
+uint32_t stack_limit_warn(void);
+uint32_t stack_limit_critical(void);
 uint32_t stack_op_high_all(unsigned op); /* over all threads, ended ones included */
 /* The marks that ended threads have left, of those whose name begins with "vx-" (the engine's) or of all others (requests'): workers
  * come and go, and what one of them found must not go with it. */

@@ -56,6 +56,18 @@ static bool harmless(const char *o)
 	return !strncmp(o, "x-", 2);
 }
 
+static bool parse_stack(const char *o, const char *what, uint32_t *ret)
+{
+	uint64_t n;
+	if (num_size(o, &n) < 0 || n > CONF_FUSE_STACK - CONF_STACK_RESERVE) {
+		cli_err("-o %s= is a number of bytes up to %u, not \"%s\"", what, CONF_FUSE_STACK - CONF_STACK_RESERVE,
+		        o);
+		return false;
+	}
+	*ret = (uint32_t)n;
+	return true;
+}
+
 static bool parse_o(struct serve_cfg *c, const char *list)
 {
 	char *save = NULL, *copy = cli_fmt("%s", list);
@@ -83,6 +95,14 @@ static bool parse_o(struct serve_cfg *c, const char *list)
 				cli_err("-o mem-limit= is a size like 512M or 2G, not \"%s\"", o + 10);
 				return false;
 			}
+		} else if (!strncmp(o, "stack-warn=", 11)) {
+			if (!parse_stack(o + 11, "stack-warn", &c->stack_warn))
+				return false;
+		} else if (!strncmp(o, "stack-critical=", 15)) {
+			if (!parse_stack(o + 15, "stack-critical", &c->stack_critical))
+				return false;
+		} else if (!strcmp(o, "debug")) {
+			c->debug = true;
 		} else if (!strcmp(o, "allow_other")) {
 			c->allow_other = true;
 		} else if (!strcmp(o, "ro")) {

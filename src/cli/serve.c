@@ -19,11 +19,13 @@
 #include <unistd.h>
 #include "base/conf.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "cli/cli.h"
 #include "cli/serve.h"
 #include "engine/engine.h"
 #include "fs/fs.h"
 #include "fs/transport.h"
+#include "query/query.h"
 
 static struct transport *serving; /* for the handler; set before the signals are let in */
 static const char *serving_at;
@@ -136,6 +138,13 @@ int serve_run(const struct serve_cfg *c, int word_fd)
 		log_to_syslog();
 
 	mem_limit_set(c->mem_limit);
+	vq_debug_set(c->debug);
+	rc = stack_limits(c->stack_warn ? c->stack_warn : CONF_STACK_WARN,
+	        c->stack_critical ? c->stack_critical : CONF_STACK_CRITICAL);
+	if (rc < 0) {
+		bad = "stack-warn and stack-critical: at least 256 bytes each, and the warning not above the other";
+		goto out;
+	}
 	const struct eng_cfg ec = {.os = os_real(),
 	        .root_fd = root_fd,
 	        .dir = c->dir,

@@ -11,6 +11,8 @@ struct serve_cfg {
 	const char *transport, *mount_opts;
 	enum eng_components components;
 	uint64_t mem_limit;
+	uint32_t stack_warn, stack_critical; /* 0: as in base/conf.h */
+	bool debug; /* ctl knows the verbs that make things fail */
 	bool foreground, allow_other, read_only;
 };
 /* what the child tells its parent, once, through the pipe */

@@ -158,7 +158,7 @@ static void stack_mark(struct sbuf *b, const char *thread, unsigned op, uint32_t
 static void stack_of(struct thread *t, void *u)
 {
 	/* request threads are held to the report's limit; the engine's own have stacks of their own size */
-	uint64_t limit = thread_of_engine(t) ? t->stack_bytes : CONF_STACK_CRITICAL;
+	uint64_t limit = thread_of_engine(t) ? t->stack_bytes : stack_limit_critical();
 	for (unsigned op = 0; op < PERF_OP_N && op < STACK_OPS_MAX; op++)
 		stack_mark(u, t->name, op, atomic_load_explicit(&t->op_high[op], memory_order_relaxed), limit);
 }
@@ -166,7 +166,7 @@ static void stack_of(struct thread *t, void *u)
 static void stack_of_ended(struct sbuf *b)
 {
 	for (unsigned op = 0; op < PERF_OP_N && op < STACK_OPS_MAX; op++)
-		stack_mark(b, "ended", op, stack_op_high_ended(op, false), CONF_STACK_CRITICAL);
+		stack_mark(b, "ended", op, stack_op_high_ended(op, false), stack_limit_critical());
 }
 /* the files that came to state error last, newest first, and why */
 static void errors(struct engine *e, struct eng_job *j, struct sbuf *b)

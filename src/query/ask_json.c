@@ -390,6 +390,14 @@ static int value(struct ask *a, enum vq_key key)
 		return vectors(a);
 	case VQK_filter:
 		return vq_filter_value(a->q, &a->js);
+	case VQK_warn:
+		return js_u64(&a->js, UINT32_MAX, &a->q->warn);
+	case VQK_critical:
+		return js_u64(&a->js, UINT32_MAX, &a->q->critical);
+	case VQK_bytes:
+		return js_u64(&a->js, UINT32_MAX, &a->q->bytes);
+	case VQK_nth:
+		return js_u64(&a->js, INT32_MAX, &a->q->nth);
 	case VQK_N:
 		break;
 	}

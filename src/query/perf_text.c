@@ -128,11 +128,11 @@ void vq_metrics_text(struct sbuf *b)
 	}
 }
 
-static int text(struct vq *q, void (*make)(struct sbuf *b))
+int vq_text(struct vq *q, void (*make)(struct sbuf *b, const struct vq *q))
 {
 	struct sbuf b;
 	VX_TRY(sbuf_arena(&b, &q->arena, TEXT_FIRST, TEXT_MAX));
-	make(&b);
+	make(&b, q);
 	if (b.over)
 		return -VX_ERR_arena_full;
 	q->j.out_text = b.p;
@@ -140,26 +140,33 @@ static int text(struct vq *q, void (*make)(struct sbuf *b))
 	return 0;
 }
 
+static void stats_text(struct sbuf *b, const struct vq *q)
+{
+	(void)q; /* the counters are the process's */
+	vq_stats_json(b);
+}
 int vq_local_stats(struct vq *q)
 {
-	return text(q, vq_stats_json);
+	return vq_text(q, stats_text);
 }
 
-static void ok_text(struct sbuf *b)
+static void ok_text(struct sbuf *b, const struct vq *q)
 {
+	(void)q; /* as above */
 	sb_str(b, "{\"ok\":true}\n");
 }
 
 int vq_local_stats_reset(struct vq *q)
 {
 	perf_reset();
-	return text(q, ok_text);
+	return vq_text(q, ok_text);
 }
 
 /* ---- capabilities ---- */
 
-static void caps_text(struct sbuf *b)
+static void caps_text(struct sbuf *b, const struct vq *q)
 {
+	(void)q; /* the same for everybody */
 	sb_str(b, "{\"schema\":1");
 	num(b, "dim_max", CONF_DIM_MAX);
 	num(b, "k_max", CONF_K_MAX);
@@ -181,5 +188,5 @@ static void caps_text(struct sbuf *b)
 
 int vq_local_caps(struct vq *q)
 {
-	return text(q, caps_text);
+	return vq_text(q, caps_text);
 }

@@ -22,6 +22,7 @@ struct vq {
 	const struct verb *verb; /* what was asked; NULL until parsed */
 	uint32_t uapi_op; /* binary: the verb's number, 0 for JSON */
 	uint64_t t0_ns; /* when it was submitted */
+	uint64_t warn, critical, bytes, nth; /* of the verbs in debug.c; UINT64_MAX: not given */
 	bool search_next; /* a search with "wait": it waits now */
 	/* batch_search: queries run one after the other, each leaves its results here */
 	uint32_t batch_n, batch_i;
@@ -85,7 +86,7 @@ int vq_payload_check(const char *p, size_t n);
 	X(verb) X(collection) X(vector) X(text) X(like) X(k) X(ef) X(exact) X(filter) X(scope) X(mode) X(wait)         \
 	X(stale) X(with_vectors) X(with_payload) X(snippet) X(group) X(min_score) X(id) X(path) X(payload) X(points)   \
 	X(name) X(dim) X(metric) X(dtype) X(M) X(ef_construction) X(cursor) X(limit) X(rescan) X(durable) X(vectors)  \
-	X(target_recall) X(recall)
+	X(target_recall) X(recall) X(warn) X(critical) X(bytes) X(nth)
 /* clang-format on */
 enum vq_key {
 #define X(n) VQK_##n,
@@ -107,6 +108,14 @@ struct verb {
 int vq_local_stats(struct vq *q); /* perf_text.c: out_text = operations and counters as JSON */
 int vq_local_stats_reset(struct vq *q);
 int vq_local_caps(struct vq *q);
+/* debug.c */
+int vq_local_stack_limits(struct vq *q); /* set and tell the stack monitor's marks */
+int vq_local_stack_eat(struct vq *q); /* under -o debug: uses up stack, then asks the monitor as a vector verb does */
+int vq_local_alloc_fail(
+        struct vq *q); /* under -o debug: the n-th allocation from now fails; tells how many there were */
+void vq_debug_set(bool on);
+int vq_text(
+        struct vq *q, void (*make)(struct sbuf *b, const struct vq *q)); /* perf_text.c: the answer of a local verb */
 void vq_stats_json(struct sbuf *b);
 void vq_metrics_text(struct sbuf *b); /* Prometheus text format 0.0.4 */
 const struct verb *verb_by_name(const char *name, size_t n);

@@ -41,6 +41,10 @@ static const struct verb table[] = {
         {"stats", VEXFS_OP_STATS, EV_status, true, false, PERF_v_status, K(verb), vq_local_stats},
         {"stats_reset", VEXFS_OP_STATS_RESET, EV_status, true, false, PERF_v_status, K(verb), vq_local_stats_reset},
         {"capabilities", VEXFS_OP_CAPS, EV_status, false, false, PERF_v_status, K(verb), vq_local_caps},
+        {"stack_limits", 0, EV_status, true, false, PERF_v_status, K(verb) | K(warn) | K(critical),
+                vq_local_stack_limits},
+        {"stack_eat", 0, EV_status, true, false, PERF_v_status, K(verb) | K(bytes), vq_local_stack_eat},
+        {"alloc_fail", 0, EV_status, true, false, PERF_v_status, K(verb) | K(nth), vq_local_alloc_fail},
         {"retry", 0, EV_retry, true, false, PERF_v_status, K(verb)},
 };
 #define TABLE_N (sizeof table / sizeof *table)

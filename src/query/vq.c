@@ -40,6 +40,7 @@ struct vq *vq_new(struct engine *e, const struct eng_caller *who)
 	q->j.fd = -1;
 	q->j.who = *who;
 	q->j.err.position = -1;
+	q->warn = q->critical = q->bytes = q->nth = UINT64_MAX;
 	return q;
 }
 
@@ -160,7 +161,6 @@ int vq_submit(struct vq *q)
 	}
 	int rc = stack_check(VQ_STACK_NEED);
 	if (rc < 0) {
-		perf_add(PERFC_stack_refused, 1);
 		vq_refuse(q, rc, NULL);
 		return ENG_DONE;
 	}

@@ -71,7 +71,7 @@ static void brackets(void *u)
 	sink += eat_4096(2);
 	stack_op_end(&m, PERF_link);
 	high4k_hint = t->op_high[PERF_link];
-	/* a deep one among 64 of an operation seen often: every 64th is sampled */
+	/* deep ones among an operation seen often: every 61st is sampled */
 	for (int i = 0; i < 6400; i++) {
 		stack_op_begin(&m);
 		sink += i > 3200 ? eat_1024(i) : 0;
@@ -116,14 +116,14 @@ static void costs(void *u)
 	cost_plain = (double)(os_mono_ns(os_real()) - t0) / 100000;
 	t0 = os_mono_ns(os_real());
 	for (int i = 0; i < 10000; i++) {
-		t->op_seen[PERF_poll] = 64;
+		t->op_seen[PERF_poll] = 257; /* neither a first one nor one of the samples */
 		stack_op_begin_op(&m, PERF_poll);
 		stack_op_end(&m, PERF_poll);
 	}
 	cost_sampled = (double)(os_mono_ns(os_real()) - t0) / 10000;
 }
 
-static int check_shallow, check_deep, check_need, check_no_bracket, check_limited;
+static int check_limits, check_limits_bad, check_shallow, check_deep, check_need, check_no_bracket, check_limited;
 static size_t left_top, left_deep, used_deep;
 __attribute__((noinline)) static int deep_check(struct stack_mark *m)
 {
@@ -145,7 +145,8 @@ static void checks(void *u)
 	check_deep = deep_check(&m);
 	check_need = stack_check(1 << 30);
 	stack_op_end(&m, PERF_v_put);
-	stack_limits(100, 20000);
+	check_limits = stack_limits(256, 12000);
+	check_limits_bad = stack_limits(5000, 4000) + stack_limits(100, 4000) + stack_limits(4096, 16000);
 	stack_op_begin(&m);
 	check_limited = deep_check(&m);
 	stack_op_end(&m, PERF_v_put);
@@ -261,7 +262,8 @@ int main(void)
 	MARKS(T_OK(high_after <= 512, "an empty one after it: %u", high_after));
 	MARKS(T_OK(high4k_hint >= 4096 && high4k_hint < 4096 + 512, "first of a rare operation, known beforehand: %u",
 	        high4k_hint));
-	MARKS(T_OK(rare_high >= 1024 && rare_high < 1024 + 512, "every 64th of a frequent one is seen: %u", rare_high));
+	MARKS(T_OK(
+	        rare_high >= 1024 && rare_high < 1024 + 512, "a frequent operation is still sampled: %u", rare_high));
 	MARKS(T_OK(rare_high_hint >= 1024 && rare_high_hint < 1024 + 512, "known beforehand too: %u", rare_high_hint));
 	MARKS(T_OK(high_nested_outer >= 4096 && high_nested_outer < 4096 + 700, "outer of two brackets: %u",
 	        high_nested_outer));
@@ -275,7 +277,7 @@ int main(void)
 	T_EQ(stack_op_high_all(100000), 0, "no operation");
 
 	uint64_t refused = perf_get(PERFC_stack_refused), warned = perf_get(PERFC_stack_warned);
-	thread_start(&t, "checks", 65536, checks, NULL);
+	thread_start(&t, "checks", CONF_FUSE_STACK, checks, NULL);
 	thread_join(&t);
 	T_EQ(check_no_bracket, 0, "no bracket, room left: passes");
 	T_EQ(check_shallow, 0, "shallow: passes");
@@ -289,6 +291,9 @@ int main(void)
 	        (unsigned long long)(perf_get(PERFC_stack_refused) - refused)));
 	MARKS(T_OK(perf_get(PERFC_stack_warned) > warned, "the warning counted"));
 
+	T_EQ(check_limits, 0, "other limits are taken");
+	T_EQ(check_limits_bad, -3 * VX_ERR_bad_value,
+	        "not the warning above the other, none too small, none into the reserve");
 	thread_start(&t, "costs", CONF_FUSE_STACK, costs, NULL);
 	thread_join(&t);
 	thread_start(&t, "deep", 131072, eat_40000_thread, NULL);
