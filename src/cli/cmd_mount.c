@@ -49,7 +49,7 @@ static bool parse_components(const char *s, enum eng_components *ret)
 static bool harmless(const char *o)
 {
 	static const char *const t[] = {"rw", "nodev", "nosuid", "exec", "atime", "auto", "noauto", "user", "nouser",
-	        "users", "_netdev", "nofail", "default_permissions"};
+	        "users", "_netdev", "nofail", "defaults", "async", "relatime", "diratime", "default_permissions"};
 	for (size_t i = 0; i < sizeof t / sizeof *t; i++)
 		if (!strcmp(o, t[i]))
 			return true;
@@ -108,8 +108,9 @@ static bool parse_o(struct serve_cfg *c, const char *list)
 		} else if (!strcmp(o, "ro")) {
 			c->read_only = true;
 		} else if (!strcmp(o, "dev") || !strcmp(o, "suid") || !strcmp(o, "noexec") || !strcmp(o, "noatime") ||
-		           !strcmp(o, "auto_unmount")) {
+		           !strcmp(o, "nodiratime") || !strcmp(o, "auto_unmount")) {
 			c->noatime |= !strcmp(o, "noatime");
+			c->nodiratime |= !strcmp(o, "noatime") || !strcmp(o, "nodiratime");
 			c->mount_opts = c->mount_opts ? cli_fmt("%s,%s", c->mount_opts, o) : cli_fmt("%s", o);
 		} else if (!harmless(o)) {
 			cli_err("-o %s: no such option; see `vexfs mount -h`", o);
@@ -267,6 +268,10 @@ static pid_t store_wait(const char *lock, bool elsewhere)
 {
 	struct cli_mnt *m;
 	pid_t pid = store_holder(lock);
+	for (int i = 0; pid < 0 && i < CLOSE_WAIT_MS / 10; i++) { /* it is just taking the lock, or leaving it */
+		nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+		pid = store_holder(lock);
+	}
 	int n = pid > 1 && elsewhere ? cli_mounts(&m) : 0; /* DIR itself is mounted nowhere: check_mounts */
 	for (int i = 0; i < n; i++)
 		if (cli_mnt_is_vexfs(&m[i]) && cli_mnt_pid(m[i].mnt) == pid)

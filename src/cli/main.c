@@ -33,9 +33,9 @@
 static const struct cli_command commands[] = {
         {"mount", "DIR MNT [-f] [-o OPTIONS] [--store DIR] [--mem-limit N]", "serve the directory DIR at MNT",
                 "  -f, --foreground       stay in the foreground, log to stderr\n"
-                "  -o OPTIONS             comma-separated: allow_other, ro, dev, suid, noexec, noatime, auto_unmount,\n"
-                "                         components=none|store|search|all, transport=plain|pt|uring|pt+uring,\n"
-                "                         stack-warn=N, stack-critical=N, debug\n"
+                "  -o OPTIONS             comma-separated: allow_other, ro, dev, suid, noexec, noatime, nodiratime,\n"
+                "                         auto_unmount, components=none|store|search|all,\n"
+                "                         transport=plain|pt|uring|pt+uring, stack-warn=N, stack-critical=N, debug\n"
                 "      --store DIR        keep vectors there instead of DIR/.vexfs\n"
                 "      --mem-limit N      memory the vector side may use, e.g. 512M\n"
                 "Returns when the mount serves.\n",

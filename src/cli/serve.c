@@ -173,6 +173,7 @@ int serve_run(const struct serve_cfg *c, int word_fd)
 	        .read_only = c->read_only,
 	        .allow_other = c->allow_other,
 	        .noatime = c->noatime,
+	        .nodiratime = c->nodiratime,
 	        .entry_timeout = 1.0,
 	        .attr_timeout = 1.0,
 	        .store_dir = c->store ? c->store : cli_fmt("%s/.vexfs", c->dir)};

@@ -7,7 +7,7 @@
 struct serve_cfg {
 	const char *filters; /* absolute, or NULL */
 	const char *dir, *mnt, *store; /* absolute; store NULL: DIR/.vexfs */
-	bool noatime;
+	bool noatime, nodiratime;
 	const char *transport, *mount_opts;
 	enum eng_components components;
 	uint64_t mem_limit;

@@ -1,5 +1,10 @@
 /* dir.c - directories: opened, read with the backing file system's own offsets, plain or with attributes.
  *
+ * Names alone are cheap, attributes with them are not: each is a lookup.  The kernel asks for attributes with the first names of a directory,
+ * not knowing what is wanted.  A directory of which it holds nearly all names already, for as long as we don't take them back, is
+ * answered without, and its listing is left in the kernel's own cache: that drops it when the directory is changed through the mount
+ * or when we say (watch.c) that it was changed behind it.
+ *
  * The offset handed out is the d_off of the entry, which the backing file system keeps stable over changes; a read that doesn't go on
  * where the last ended seeks there.  Entries come through a buffer a handle, filled by getdents64 when it is first read. */
 #include "fs/inode.h"
@@ -33,7 +38,10 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		rc = inode_fd(f, ip, &r);
 		int fd = -1;
 		if (rc >= 0) {
-			fd = openat(r.fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC | (fi->flags & O_NOATIME));
+			int fl = (fi->flags & O_NOATIME) | (f->cfg.nodiratime ? O_NOATIME : 0);
+			fd = openat(r.fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC | fl);
+			if (fd < 0 && errno == EPERM && fl) /* another's: the time is no reason to refuse */
+				fd = openat(r.fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 			if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
 				fdc_shrink(f->inodes, 8);
 				fd = openat(r.fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -50,6 +58,8 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 			inode_put(f, ip);
 		} else {
 			h->is_dir = true;
+			h->names_only = watch_lasting(f, ip) && inode_kids_known(ip);
+			fi->cache_readdir = fi->keep_cache = h->names_only;
 			fi->fh = idobj_id(&h->id);
 		}
 	}
@@ -87,6 +97,7 @@ static int dir_seek(struct handle *h, off_t off)
 	} else if (off && off == h->doff)
 		return 0; /* goes on; offset 0 always looks anew */
 	h->dpos = h->dend = 0;
+	h->dcount = off ? UINT32_MAX : 0;
 	if (lseek(h->fd, off, SEEK_SET) < 0)
 		return -errno;
 	h->doff = off;
@@ -113,7 +124,7 @@ static ssize_t fill(fuse_req_t req, struct fs *f, struct handle *h, uint8_t *p, 
 			continue;
 		}
 		memset(&e, 0, sizeof e);
-		if (plus && !is_dots(d->d_name)) {
+		if (plus && !h->names_only && !is_dots(d->d_name)) {
 			/* room first: an entry given out is a lookup counted */
 			if (fuse_add_direntry_plus(req, NULL, 0, d->d_name, NULL, 0) > size - used)
 				break;
@@ -145,7 +156,10 @@ static ssize_t fill(fuse_req_t req, struct fs *f, struct handle *h, uint8_t *p, 
 		used += n;
 		h->dpos += d->d_reclen;
 		h->doff = d->d_off;
+		h->dcount += h->dcount < UINT32_MAX - 1 && !is_dots(d->d_name);
 	}
+	if (!rc && h->dcount != UINT32_MAX)
+		atomic_store_explicit(&h->ip->dents, h->dcount, memory_order_relaxed);
 	if (rc < 0 && !used)
 		return rc == -ENOENT ? 0 : rc; /* a removed directory reads as empty */
 	return (ssize_t)used;

@@ -123,6 +123,7 @@ int fs_new(const struct fs_cfg *cfg, int root_fd, struct engine *e, struct fs **
 	if (!f->p)
 		goto out;
 	f->p->root = geteuid() == 0;
+	f->p->local = watch_local(f->root_fd);
 	f->p->proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if ((rc = itable_new(f, &f->inodes)) < 0 || (rc = hide_store(f)) < 0 || (rc = virt_new(f, &f->virt)) < 0)
 		goto out;

@@ -24,6 +24,7 @@ struct fs_cfg {
 	uint32_t owner_uid, owner_gid;
 	bool read_only, allow_other;
 	bool noatime; /* the mount's option: reading leaves the backing files' atime alone */
+	bool nodiratime; /* the same for directories */
 	double entry_timeout, attr_timeout;
 	const char *store_dir; /* absolute; hidden when it lies in DIR */
 };

@@ -99,6 +99,8 @@ void inode_put(struct fs *f, struct inode *ip)
 		struct inode *up = ip->parent;
 		char *name = ip->name;
 		int pin = ip->pin_fd;
+		if (up)
+			atomic_fetch_sub_explicit(&up->kids, 1, memory_order_relaxed);
 		ip->parent = NULL;
 		ip->name = NULL;
 		ip->pin_fd = -1;
@@ -209,8 +211,12 @@ static void set_name(struct fs *f, struct ishard *s, struct inode *ip, struct in
 	char *old_name = ip->name;
 	ip->parent = dir;
 	ip->name = name;
-	if (dir)
+	if (dir) {
 		atomic_fetch_add_explicit(&dir->refs, 1, memory_order_relaxed);
+		atomic_fetch_add_explicit(&dir->kids, 1, memory_order_relaxed);
+	}
+	if (old)
+		atomic_fetch_sub_explicit(&old->kids, 1, memory_order_relaxed);
 	pthread_mutex_unlock(&s->lock);
 	mem_free(MEM_inode, old_name);
 	inode_put(f, old);
@@ -242,27 +248,29 @@ static struct inode *node_new(struct itable *t, uint64_t dev, const struct stat 
 	return ip;
 }
 
-int inode_enter(struct fs *f, struct inode *dir, const char *name, int fd, const struct stat *st, bool count,
-        struct inode **ret)
+bool inode_mnt_known(struct fs *f, uint64_t dev)
+{
+	const struct itable *t = f->inodes;
+	uint32_t n = t->by_handle ? atomic_load_explicit(&t->mnt_n, memory_order_acquire) : 0;
+	for (uint32_t i = 0; i < n; i++)
+		if (t->mnt[i].dev == dev)
+			return true;
+	return false;
+}
+
+int inode_enter_key(struct fs *f, struct inode *dir, const char *name, int fd, const struct stat *st,
+        const struct obj_key *key, bool count, struct inode **ret)
 {
 	struct itable *t = f->inodes;
-	struct obj_key key;
 	struct inode *fresh = NULL, *ip;
-	int rc = objkey_at(fd, "", &key);
-	if (rc < 0) {
-		close(fd);
-		return rc;
-	}
 	if (dir && (st->st_dev == t->root->dev &&
-	                   objkey_eq(&key, &t->root->key))) { /* a bind mount of the root inside itself */
-		close(fd);
+	                   objkey_eq(key, &t->root->key))) /* a bind mount of the root inside itself */
 		return -ELOOP;
-	}
-	uint64_t h = node_hash(st->st_dev, &key);
+	uint64_t h = node_hash(st->st_dev, key);
 	struct ishard *s = shard_of(t, h);
 	for (;;) {
 		pthread_mutex_lock(&s->lock);
-		ip = find_locked(s, h, st->st_dev, &key);
+		ip = find_locked(s, h, st->st_dev, key);
 		if (!ip && fresh) {
 			ip = fresh;
 			fresh = NULL;
@@ -280,12 +288,10 @@ int inode_enter(struct fs *f, struct inode *dir, const char *name, int fd, const
 		pthread_mutex_unlock(&s->lock);
 		if (ip)
 			break;
-		fresh = node_new(t, st->st_dev, st, &key);
-		if (!fresh) {
-			close(fd);
+		fresh = node_new(t, st->st_dev, st, key);
+		if (!fresh)
 			return -ENOMEM;
-		}
-		if (t->by_handle && key.type != 0xff)
+		if (t->by_handle && key->type != 0xff)
 			fresh->mnt = mnt_index(t, st->st_dev, fd, st);
 	}
 	if (fresh) { /* another thread entered it first */
@@ -297,20 +303,29 @@ int inode_enter(struct fs *f, struct inode *dir, const char *name, int fd, const
 		if (copy)
 			set_name(f, s, ip, dir, copy);
 		else if (ip->mnt == MNT_NONE && !ip->name) {
-			close(fd);
 			if (count)
 				inode_forget(f, inode_id(f, ip), 1);
 			inode_put(f, ip);
 			return -ENOMEM;
 		}
 	}
-	/* directories are used again soon; files only where they can't be opened by handle */
-	if (S_ISDIR(st->st_mode) || ip->mnt == MNT_NONE)
-		fdc_keep(t, ip, fd);
-	else
-		close(fd);
 	*ret = ip;
 	return 0;
+}
+
+int inode_enter(struct fs *f, struct inode *dir, const char *name, int fd, const struct stat *st, bool count,
+        struct inode **ret)
+{
+	struct obj_key key;
+	int rc = objkey_at(fd, "", &key);
+	if (rc >= 0)
+		rc = inode_enter_key(f, dir, name, fd, st, &key, count, ret);
+	/* directories are used again soon; files only where they can't be opened by handle */
+	if (rc >= 0 && (S_ISDIR(st->st_mode) || (*ret)->mnt == MNT_NONE))
+		fdc_keep(f->inodes, *ret, fd);
+	else
+		close(fd);
+	return rc;
 }
 
 void inode_rename(struct fs *f, struct inode *ip, struct inode *dir, const char *name)

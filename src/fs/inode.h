@@ -75,6 +75,8 @@ struct inode {
 	off_t seen_size;
 	int32_t backing_id; /* transport_pt.c's lock, as the two counts: > 0 while passed-through handles are open */
 	uint32_t pt_n, io_n;
+	_Atomic uint32_t kids; /* nodes whose parent this is: about as many names as the kernel knows in it */
+	_Atomic uint32_t dents; /* names in it when it was last read from end to end; 0: it never was */
 	_Atomic bool priv_live; /* became suid or the like while passed through: attributes aren't cached */
 };
 
@@ -84,7 +86,7 @@ struct handle { /* an open file or directory */
 	int fd;
 	struct inode *ip; /* holds a ref */
 	struct handle *next, **prevp;
-	bool is_dir, write;
+	bool is_dir, write, made; /* made: by this open, nobody else can have given it a file capability yet */
 	enum { IO_none, IO_cached, IO_pt } io; /* how its data goes; none: not counted */
 	_Atomic bool wrote;
 	_Atomic bool dirty; /* wrote since its last flush */
@@ -96,7 +98,8 @@ struct handle { /* an open file or directory */
 	/* directories; serialised by the kernel per handle, `dlock` for the rest of the world */
 	pthread_mutex_t dlock;
 	uint8_t *dbuf;
-	uint32_t dpos, dend;
+	uint32_t dpos, dend, dcount; /* dcount: names read since the start, UINT32_MAX: it has been sought in */
+	bool names_only; /* the kernel knows about every name in it: attributes are not repeated */
 	int64_t doff;
 };
 
@@ -154,6 +157,16 @@ void inode_forget(struct fs *f, fuse_ino_t id, uint64_t n);
  * Return: 0 and a ref in *ret. */
 int inode_enter(struct fs *f, struct inode *dir, const char *name, int fd, const struct stat *st, bool count,
         struct inode **ret);
+/* inode_enter_key - the same for an object whose key is known and of which no fd is needed. @fd borrowed; -1: none, and then inode_mnt_known
+ * must have said yes */
+int inode_enter_key(struct fs *f, struct inode *dir, const char *name, int fd, const struct stat *st,
+        const struct obj_key *key, bool count, struct inode **ret);
+bool inode_mnt_known(struct fs *f, uint64_t dev); /* handles of this file system can be opened already */
+static inline bool inode_kids_known(const struct inode *dir) /* nearly all names of it, as far as can be told */
+{
+	uint32_t n = atomic_load_explicit(&dir->dents, memory_order_relaxed);
+	return n && atomic_load_explicit(&dir->kids, memory_order_relaxed) >= n - n / 8;
+}
 /* inode_find - the node of a known object, with a ref, or NULL */
 struct inode *inode_find(struct fs *f, uint64_t dev, const struct obj_key *key);
 void inode_rename(
@@ -198,6 +211,7 @@ struct fs_priv {
 	uint64_t hide_ino;
 	const char *hide_name;
 	int proc_fd; /* /proc/self/fd; -1: none */
+	bool local; /* DIR's file system is one only this kernel changes: watch_local */
 	struct watch *watch; /* NULL: changes behind the mount are not seen */
 };
 struct fs_creds {
@@ -207,6 +221,11 @@ int fs_creds_begin(fuse_req_t req, struct fs_creds *c); /* be the caller for mak
 void fs_creds_end(struct fs_creds *c);
 bool fs_hidden(struct fs *f, const struct inode *dir, const char *name); /* the store's directory */
 int fs_name_ok(const char *name); /* 0 or -errno */
+/* fs_local - closing the file's backing fd can't fail, and nobody changes it that this kernel doesn't know of */
+static inline bool fs_local(const struct fs *f, const struct inode *ip)
+{
+	return f->p->local && ip->dev == f->inodes->root->dev;
+}
 static inline bool fs_is_virt_name(const char *n)
 {
 	return n[0] == '.' && !strcmp(n, FS_VIRT_NAME);
@@ -258,6 +277,8 @@ int op_enter_fd(struct fs *f, int fd, struct fuse_entry_param *ret, struct inode
 /* xattr_list - the names of the backing file without what is not shown: bytes in p, or < 0; cap >= 64 KiB */
 ssize_t xattr_list(fuse_req_t req, struct fs *f, fuse_ino_t ino, char *p, size_t cap);
 
+/* op_entered - what the reply to a lookup of ip holds beside st, which is in *ret */
+void op_entered(struct fs *f, const struct inode *dir, struct inode *ip, struct fuse_entry_param *ret);
 /* op_enter - @name below @dir as it is on disk now: node, attributes, one kernel lookup. 0 or -errno. */
 int op_enter(struct fs *f, struct inode *dir, int dirfd, const char *name, struct fuse_entry_param *ret,
         struct inode **ret_ip);
@@ -273,6 +294,8 @@ void fs_kill_priv(fuse_req_t req, fuse_ino_t ino, int fd);
 bool fs_in_group(fuse_req_t req, gid_t gid); /* the caller, by his process's groups */
 /* watch_timeout (watch.c) - how long the kernel may keep what it is told of an object now; dir NULL: its attributes alone */
 double watch_timeout(struct fs *f, const struct inode *dir, const struct inode *ip);
+/* watch_lasting - what the kernel keeps of this object it keeps until we take it back */
+bool watch_lasting(struct fs *f, const struct inode *ip);
 void watch_passing(struct inode *ip, bool now);
 double watch_neg_timeout(struct fs *f, const struct inode *dir, const char *name);
 void watch_present(struct fs *f, const struct inode *dir, const char *name); /* it was found */

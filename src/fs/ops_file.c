@@ -59,9 +59,9 @@ static bool same_content(struct inode *ip, const struct stat *st)
 	return same;
 }
 
-/* the handle of a file just opened; fd and the ref on ip are taken, also on failure */
-static int opened(
-        struct fs *f, struct inode *ip, int fd, const struct stat *st, struct fuse_file_info *fi, int32_t *ret_id)
+/* the handle of a file just opened; fd and the ref on ip are taken, also on failure. @made: by this very call */
+static int opened(struct fs *f, struct inode *ip, int fd, const struct stat *st, struct fuse_file_info *fi, bool made,
+        int32_t *ret_id)
 {
 	struct handle *h = handle_new(f, ip, fd);
 	if (!h) {
@@ -70,13 +70,15 @@ static int opened(
 		return -ENFILE;
 	}
 	h->write = can_write(fi->flags);
+	h->made = made;
 	h->wrote = h->dirty = (fi->flags & O_TRUNC) != 0;
 	fi->fh = idobj_id(&h->id);
 	*ret_id = pt_attach(f, h, st);
 	fi->keep_cache = same_content(ip, st) && !*ret_id;
 	if (*ret_id)
 		ip->seen_size = -1; /* what is written now isn't in the kernel's cache of this file */
-	fi->noflush = !h->write;
+	/* nothing would be done in FLUSH; a file of requests may have a mapping's pages to write, though */
+	fi->noflush = !h->write || (*ret_id && !f->e && fs_local(f, ip));
 	if (f->e && h->write) {
 		atomic_store(&h->counted, true);
 		eng_note_open_write(f->e, &ip->key);
@@ -108,7 +110,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 			        !(st.st_mode & (S_ISUID | S_ISGID)) && atomic_exchange(&ip->priv_live, false))
 				rc = -ESTALE;
 			if (rc >= 0)
-				rc = opened(f, ip, fd, &st, fi, &id);
+				rc = opened(f, ip, fd, &st, fi, false, &id);
 			else {
 				close(fd);
 				inode_put(f, ip);
@@ -120,6 +122,45 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		fs_reply_rc(req, rc);
 	else if (pt_reply_open(req, fi, id) == -ENOENT)
 		handle_release(f, fi->fh);
+}
+
+static int create_tmp(struct fs *f, int dirfd, int flags, mode_t mode)
+{
+	int fd = openat(dirfd, ".", flags, mode);
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
+		fdc_shrink(f->inodes, 8);
+		fd = openat(dirfd, ".", flags, mode);
+	}
+	return fd < 0 ? -errno : fd;
+}
+
+/* create_in - with O_EXCL first: who made the file knows that it is new. *ret_made tells. */
+static int create_in(struct fs *f, int dirfd, const char *name, int flags, mode_t mode, bool *ret_made)
+{
+	int fd = openat(dirfd, name, flags | O_EXCL, mode);
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
+		fdc_shrink(f->inodes, 8);
+		fd = openat(dirfd, name, flags | O_EXCL, mode);
+	}
+	*ret_made = fd >= 0;
+	if (fd < 0 && errno == EEXIST && !(flags & O_EXCL))
+		fd = openat(dirfd, name, flags, mode);
+	return fd < 0 ? -errno : fd;
+}
+
+/* enter_open - the node of a file just created, by the fd it was created with: nothing can have come between */
+static int enter_open(
+        struct fs *f, struct inode *dir, const char *name, int fd, struct fuse_entry_param *e, struct inode **ret)
+{
+	struct obj_key key;
+	memset(e, 0, sizeof *e);
+	if (fstat(fd, &e->attr))
+		return -errno;
+	VX_TRY(objkey_at(fd, "", &key));
+	VX_TRY(inode_enter_key(f, dir, name, fd, &e->attr, &key, true, ret));
+	watch_present(f, dir, name);
+	op_entered(f, dir, *ret, e);
+	return 0;
 }
 
 void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
@@ -135,7 +176,7 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 		fs_reply_rc(req, -EROFS);
 		return;
 	}
-	bool tmp = transport_tmpfile();
+	bool tmp = transport_tmpfile(), made = false;
 	int rc = tmp ? 0 : fs_name_ok(name);
 	if (rc >= 0) {
 		dir = inode_get(f, parent);
@@ -148,21 +189,14 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	}
 	rc = !tmp && fs_hidden(f, dir, name) ? -EEXIST : fs_creds_begin(req, &c);
 	if (rc >= 0) {
-		if (tmp)
-			name = ".";
 		int fl = tmp ? backing_flags(fi->flags) | (fi->flags & O_EXCL) | O_TMPFILE | O_CLOEXEC
 		             : backing_flags(fi->flags) | (fi->flags & O_EXCL) | O_CREAT | O_NOFOLLOW | O_CLOEXEC |
 		                         O_NOCTTY | O_NONBLOCK;
-		fd = openat(r.fd, name, fl, mode);
-		if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
-			fdc_shrink(f->inodes, 8);
-			fd = openat(r.fd, name, fl, mode);
-		}
-		rc = fd < 0 ? -errno : 0;
+		fd = rc = tmp ? create_tmp(f, r.fd, fl, mode) : create_in(f, r.fd, name, fl, mode, &made);
 		fs_creds_end(&c);
 	}
 	if (rc >= 0)
-		rc = tmp ? op_enter_fd(f, fd, &e, &ip) : op_enter(f, dir, r.fd, name, &e, &ip);
+		rc = tmp ? op_enter_fd(f, fd, &e, &ip) : enter_open(f, dir, name, fd, &e, &ip);
 	if (rc >= 0 && f->e && !tmp) {
 		struct eng_file ef = {.key = ip->key, .st = e.attr};
 		eng_note_create(f->e, &ef, &dir->key, name);
@@ -175,7 +209,7 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 		fs_reply_rc(req, rc);
 		return;
 	}
-	rc = opened(f, ip, fd, &e.attr, fi, &id);
+	rc = opened(f, ip, fd, &e.attr, fi, made, &id);
 	if (rc < 0) {
 		inode_forget(f, e.ino, 1);
 		fs_reply_rc(req, rc);
@@ -266,12 +300,14 @@ void handle_wrote(struct fs *f, struct handle *h)
 		eng_note_open_write(f->e, &h->ip->key);
 }
 
-static void note_release(struct fs *f, struct handle *h, bool wrote)
+static void note_release(struct fs *f, struct handle *h, const struct stat *st /* NULL: to be asked for */, bool wrote)
 {
 	struct eng_file ef = {.key = h->ip->key};
 	struct obj_key parent = {.len = 0};
 	char name[CONF_NAME_MAX + 1] = "";
-	if (fstat(h->fd, &ef.st))
+	if (st)
+		ef.st = *st;
+	else if (fstat(h->fd, &ef.st))
 		return;
 	bool named = inode_name(f, h->ip, &parent, name, sizeof name);
 	eng_note_release_write(f->e, &ef, named ? &parent : NULL, named ? name : NULL, wrote || pt_wrote(h, &ef.st));
@@ -284,7 +320,8 @@ static void flush_note(struct fs *f, struct handle *h)
 {
 	bool wrote = atomic_exchange(&h->dirty, false);
 	struct stat st;
-	if (h->io == IO_pt && !fstat(h->fd, &st)) {
+	bool known = h->io == IO_pt && !fstat(h->fd, &st);
+	if (known) {
 		pthread_mutex_lock(&h->dlock);
 		wrote |= pt_wrote(h, &st);
 		pt_seen(h, &st);
@@ -297,7 +334,7 @@ static void flush_note(struct fs *f, struct handle *h)
 			return;
 		eng_note_open_write(f->e, &h->ip->key); /* written past us since the flush before */
 	}
-	note_release(f, h, true);
+	note_release(f, h, known ? &st : NULL, true);
 }
 
 void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -310,13 +347,13 @@ void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct handle *h = handle_get(f, fi->fh);
 	int rc = h ? 0 : -EBADF;
 	if (h) {
-		if (h->write) { /* quota and network file systems report late errors at close */
+		if (h->write && !fs_local(f, h->ip)) { /* network file systems report late errors at close */
 			int fd = dup(h->fd);
 			if (fd >= 0 && close(fd) && errno != EINTR)
 				rc = -errno;
-			if (f->e)
-				flush_note(f, h);
 		}
+		if (h->write && f->e)
+			flush_note(f, h);
 		handle_put(f, h);
 	}
 	fs_reply_rc(req, rc);
@@ -336,7 +373,7 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		        !fstat(h->fd, &st)) /* the cache holds what was written through it */
 			(void)same_content(h->ip, &st);
 		if (f->e && h->write && atomic_exchange(&h->counted, false)) {
-			note_release(f, h, atomic_load(&h->dirty));
+			note_release(f, h, NULL, atomic_load(&h->dirty));
 		} else if (f->e && h->write && h->io == IO_pt) { /* written past us after its last flush */
 			struct eng_file ef = {.key = h->ip->key};
 			if (!fstat(h->fd, &ef.st) &&

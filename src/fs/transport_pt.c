@@ -33,18 +33,24 @@ static pthread_mutex_t *lock_of(struct transport *t, const struct inode *ip)
 
 /* ---- backing ids -------------------------------------------------------------------------------------------------------------------------- */
 
-/* this thread's effective CAP_FSETID off or on; false: it isn't there to begin with, or can't be changed */
+/* this thread's effective CAP_FSETID off or on; false: it isn't there to begin with, or can't be changed. What a thread may do is asked once:
+ * nothing but this changes it for good. */
 static bool fsetid(bool on)
 {
+	static _Thread_local struct {
+		bool known;
+		struct __user_cap_data_struct d[_LINUX_CAPABILITY_U32S_3];
+	} caps;
 	struct __user_cap_header_struct h = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct d[_LINUX_CAPABILITY_U32S_3];
 	uint32_t bit = CAP_TO_MASK(CAP_FSETID);
-	if (syscall(SYS_capget, &h, d) ||
-	        (on ? !(d[CAP_TO_INDEX(CAP_FSETID)].permitted & bit) : !(d[CAP_TO_INDEX(CAP_FSETID)].effective & bit)))
+	if (!caps.known && syscall(SYS_capget, &h, caps.d))
 		return false;
-	if (on)
-		d[CAP_TO_INDEX(CAP_FSETID)].effective |= bit;
-	else
+	caps.known = true;
+	if (!(caps.d[CAP_TO_INDEX(CAP_FSETID)].effective & bit))
+		return false;
+	memcpy(d, caps.d, sizeof d);
+	if (!on)
 		d[CAP_TO_INDEX(CAP_FSETID)].effective &= ~bit;
 	return !syscall(SYS_capset, &h, d);
 }
@@ -89,11 +95,11 @@ int pt_probe(struct transport *t)
 
 /* ---- handles ------------------------------------------------------------------------------------------------------------------------------- */
 
-static bool is_privileged(const struct stat *st, int fd)
+static bool is_privileged(const struct stat *st, const struct handle *h)
 {
 	if (st->st_mode & (S_ISUID | S_ISGID))
 		return true;
-	return fgetxattr(fd, "security.capability", NULL, 0) > 0;
+	return !h->made && fgetxattr(h->fd, "security.capability", NULL, 0) > 0;
 }
 
 void pt_seen(struct handle *h, const struct stat *st)
@@ -111,7 +117,7 @@ int32_t pt_attach(struct fs *f, struct handle *h, const struct stat *st)
 		return 0;
 	pthread_mutex_t *l = lock_of(t, ip);
 	pthread_mutex_lock(l);
-	if (!ip->pt_n && !ip->io_n && !is_privileged(st, h->fd)) {
+	if (!ip->pt_n && !ip->io_n && !is_privileged(st, h)) {
 		int id = backing_open(t, h->fd);
 		if (id > 0)
 			ip->backing_id = id;

@@ -12,7 +12,8 @@
  * about, by their path, with the last few hundred answers remembered.  When the queue runs over, all nodes are invalidated and the
  * engine walks.  Writes through a shared mapping make no event: nobody gets to hear of those before msync or close.
  *
- * Waking this thread for each of our own events would cost more than the events: after a batch with nothing but our own it naps. */
+ * Waking this thread for each event that is our own or of somewhere else would cost more than the events: after a batch with nothing but
+ * such it naps. */
 #include "fs/watch.h"
 #include "base/log.h"
 #include "base/thread.h"
@@ -80,6 +81,11 @@ static bool only_ours(const struct statfs *sf)
 			return true;
 	return false;
 }
+bool watch_local(int fd)
+{
+	struct statfs sf;
+	return !fstatfs(fd, &sf) && only_ours(&sf);
+}
 static bool watched(const struct fs *f, uint64_t dev)
 {
 	const struct watch *w = f->p->watch;
@@ -96,6 +102,10 @@ double watch_timeout(struct fs *f, const struct inode *dir, const struct inode *
 	if (!watched(f, ip->dev) || (dir && !watched(f, dir->dev)))
 		return dir ? f->cfg.entry_timeout : f->cfg.attr_timeout;
 	return (dir && shared(dir)) || shared(ip) ? 0 : LONG_S;
+}
+bool watch_lasting(struct fs *f, const struct inode *ip)
+{
+	return watched(f, ip->dev) && !shared(ip);
 }
 void watch_passing(struct inode *ip, bool now)
 {
@@ -190,8 +200,13 @@ static int open_obj(struct watch *w, const struct fobj *o, int flags)
 static bool inside(struct watch *w, const struct fobj *d)
 {
 	uint64_t h = hash64(d->key.b, d->key.len, d->dev) | 1;
-	if (w->seen[h % SEEN_N].hash == h)
-		return w->seen[h % SEEN_N].inside;
+	uint32_t at = (uint32_t)(h >> 8) % SEEN_N, other = (uint32_t)(h >> 40) % SEEN_N;
+	if (w->seen[other].hash == h)
+		at = other;
+	if (w->seen[at].hash == h)
+		return w->seen[at].inside;
+	if (w->seen[at].hash) /* of the two places one that is free, else the second: two busy ones don't oust each other for ever */
+		at = other;
 	char p[PROC_PATH_MAX], *path = mem_alloc(MEM_fs, CONF_PATH_MAX);
 	int fd = path ? open_obj(w, d, O_PATH | O_DIRECTORY) : -1;
 	bool in = false;
@@ -212,8 +227,8 @@ static bool inside(struct watch *w, const struct fobj *d)
 	mem_free(MEM_fs, path);
 	if (fd >=
 	        0) { /* a moved directory may change sides; the next event of it is answered from here, the walk finds the rest */
-		w->seen[h % SEEN_N].hash = h;
-		w->seen[h % SEEN_N].inside = in;
+		w->seen[at].hash = h;
+		w->seen[at].inside = in;
 	}
 	return in;
 }
@@ -286,7 +301,8 @@ static void tell_engine(struct watch *w, uint64_t mask, const struct fobj *d, co
 /* the kernel packs events to 4 bytes, though the struct would be aligned to 8 */
 typedef struct fanotify_event_metadata watch_event __attribute__((aligned(4)));
 
-static void one_event(struct watch *w, const watch_event *m)
+/* whether it concerned us: an object the kernel may know, or one in DIR */
+static bool one_event(struct watch *w, const watch_event *m)
 {
 	struct fs *f = w->f;
 	struct fobj d = {.there = false}, o = {.there = false};
@@ -316,14 +332,16 @@ static void one_event(struct watch *w, const watch_event *m)
 		if (ours) {
 			inode_put(f, dir);
 			inode_put(f, ip);
-			return;
+			return true;
 		}
 	}
-	if (f->e && d.there && d.name && strcmp(d.name, ".") && !(dir == f->inodes->root && fs_is_virt_name(d.name)) &&
-	        (dir || inside(w, &d)))
+	bool told = f->e && d.there && d.name && strcmp(d.name, ".") &&
+	            !(dir == f->inodes->root && fs_is_virt_name(d.name)) && (dir || inside(w, &d));
+	if (told)
 		tell_engine(w, m->mask, &d, &o, m->mask & FAN_ONDIR);
 	inode_put(f, dir);
 	inode_put(f, ip);
+	return told || dir || ip;
 }
 
 static void walk_done(struct vq *q)
@@ -376,10 +394,8 @@ static void watch_main(void *arg)
 				break;
 			if (m->mask & FAN_Q_OVERFLOW)
 				overflow(w);
-			else if (m->pid != w->pid) {
-				foreign = true;
-				one_event(w, m);
-			}
+			else if (m->pid != w->pid)
+				foreign |= one_event(w, m);
 			if (m->fd >= 0)
 				close(m->fd);
 		}
@@ -409,7 +425,7 @@ int watch_start(struct fs *f, struct watch **ret)
 	struct itable *t = f->inodes;
 	struct statfs sf;
 	*ret = NULL;
-	if (!t->by_handle || !f->se || fstatfs(f->root_fd, &sf) || !only_ours(&sf))
+	if (!t->by_handle || !f->se || !f->p->local || fstatfs(f->root_fd, &sf))
 		return 0;
 	int fan = fanotify_init(FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_NONBLOCK | FAN_REPORT_DFID_NAME_TARGET, O_RDONLY);
 	if (fan < 0)

@@ -4,6 +4,7 @@
 With a watch (root) the kernel keeps names and attributes for long; a change made behind must be seen within a moment, and in a
 directory that others have been seen to change, at once.  Without one (watch "none"), within the second that things are kept.
 """
+import json
 import os
 import random
 import sys
@@ -58,6 +59,42 @@ def quiet(m, most):
         seen(f"quiet directory, {what}", lambda: fn(front), want, most)
 
 
+def listing(m, rng):
+    """A directory whose names the kernel knows is listed from its cache; never longer than it is true, whoever changes it."""
+    back, front = os.path.join(m.dir, "listed"), m.p("listed")
+    os.mkdir(front)
+    for i in range(300):
+        put(f"{front}/n{i}", b"")
+
+    def asked():
+        with open(m.p(".vexfs/stats")) as f:
+            ops = {o["operation"]: o["count"] for o in json.load(f)["operations"]}
+        return ops.get("readdir", 0) + ops.get("readdirplus", 0)
+    lists = [sorted(os.listdir(front)) for _ in range(3)]
+    n = asked()
+    lists += [sorted(os.listdir(front)) for _ in range(20)]
+    mnt.ok(all(x == sorted(os.listdir(back)) for x in lists), "300 names, each time all of them")
+    mnt.ok(asked() - n <= 1, "from the third time on nobody asks the daemon", detail=(n, asked()))  # one is counted after its answer, maybe
+    bad = []
+    for k in range(200):
+        x, y = rng.randrange(320), rng.randrange(320)
+        rng.choice([lambda: put(f"{front}/n{x}", b""), lambda: outcome(os.unlink, f"{front}/n{x}"),
+                    lambda: outcome(os.rename, f"{front}/n{x}", f"{front}/n{y}"), lambda: outcome(os.link, f"{front}/n{x}", f"{front}/n{y}")])()
+        if sorted(os.listdir(front)) != sorted(os.listdir(back)):
+            bad.append(k)
+    mnt.ok(not bad, "200 changes through the mount: each listing is the directory's", detail=bad[:5])
+    for i in range(12):
+        with os.scandir(front) as it:
+            first = next(it).name  # one that was begun before goes on
+            put(f"{back}/behind{i}", b"")
+            outcome(os.unlink, f"{back}/{first}")
+            rest = [e.name for e in it]
+        if len(rest) != len(set(rest)):
+            bad.append(rest)
+        seen(f"listing, made and removed behind, {i}", lambda: sorted(os.listdir(front)), sorted(os.listdir(back)), 1.0)
+    mnt.ok(not bad, "a listing under change has no name twice", detail=bad[:2])
+
+
 def shared(m, rng):
     """A directory two sides work in at once: every answer is the one of that moment."""
     back, front = os.path.join(m.dir, "shared"), m.p("shared")
@@ -103,6 +140,7 @@ def main():
             mnt.eq(watch, "fanotify", "root: changes behind are watched")
         quiet(m, 1.0 if watch == "fanotify" else 2.5)
         if watch == "fanotify":
+            listing(m, rng)
             shared(m, rng)
         os.mkdir(m.p("store-free"))
         mnt.ok(".vexfs" not in os.listdir(m.mnt), "the store's directory is not shown")
