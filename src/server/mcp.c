@@ -31,6 +31,27 @@ int mcp_new(struct os *os, const char *mnt, const char *version, struct mcp **re
 	return 0;
 }
 
+int mcp_new_inside(struct os *os, int root_fd, const char *mnt, const char *version,
+        int (*ask)(void *u, char *req, size_t n, struct mcp_bytes *ret), void *u, struct mcp **ret)
+{
+	struct mcp *m = mem_zalloc(MEM_server, sizeof *m);
+	if (!m)
+		return -ENOMEM;
+	m->os = os;
+	m->ask = ask;
+	m->ask_u = u;
+	m->mnt = mem_strdup(MEM_server, mnt);
+	m->version = mem_strdup(MEM_server, version);
+	int rc = m->root_fd =
+	        m->mnt && m->version ? os_openat(os, root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0) : -ENOMEM;
+	if (rc < 0) {
+		mcp_free(m);
+		return rc;
+	}
+	*ret = m;
+	return 0;
+}
+
 void mcp_free(struct mcp *m)
 {
 	if (!m)
@@ -124,7 +145,8 @@ static int dispatch(struct mcp *m, const json_t *msg, struct sbuf *ret)
 		return refuse(id, RPC_params, "params must be an object", ret);
 	if (!strcmp(method, "initialize"))
 		return on_initialize(m, id, params, ret);
-	if (!strcmp(method, "ping"))
+	m->early_ok = !strcmp(method, "ping");
+	if (m->early_ok)
 		return answer(id, "result", json_object(), ret);
 	bool list = !strcmp(method, "tools/list"), call = !strcmp(method, "tools/call");
 	if (!list && !call)
@@ -134,9 +156,32 @@ static int dispatch(struct mcp *m, const json_t *msg, struct sbuf *ret)
 	return list ? on_list(id, params, ret) : on_call(m, id, params, ret);
 }
 
+/* how deep a text nests, by its brackets: the parser recurses, and a server's thread has little stack for it */
+static bool too_deep(const char *p, size_t n)
+{
+	bool in_string = false;
+	unsigned depth = 0;
+	for (size_t i = 0; i < n; i++) {
+		if (in_string && p[i] == '\\')
+			i++;
+		else if (p[i] == '"')
+			in_string = !in_string;
+		else if (in_string)
+			continue;
+		else if ((p[i] == '[' || p[i] == '{') && ++depth > MCP_DEPTH_MAX)
+			return true;
+		else if ((p[i] == ']' || p[i] == '}') && depth)
+			depth--;
+	}
+	return false;
+}
+
 int mcp_handle(struct mcp *m, const char *p, size_t n, struct sbuf *ret)
 {
 	json_t *msg;
+	m->early_ok = false;
+	if (n <= MCP_MESSAGE_MAX && too_deep(p, n))
+		return refuse(NULL, RPC_parse, "nested too deep", ret);
 	if (n > MCP_MESSAGE_MAX)
 		return refuse(NULL, RPC_request, "a message is at most 1 MiB", ret);
 	msg = json_loadb(p, n, JSON_REJECT_DUPLICATES, NULL);

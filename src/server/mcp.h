@@ -12,6 +12,7 @@
 #include "base/sbuf.h"
 
 #define MCP_MESSAGE_MAX (1u << 20) /* bytes of a request */
+#define MCP_DEPTH_MAX   64u /* levels of nesting */
 #define MCP_ANSWER_MAX  (16u << 20) /* bytes of the mount's answer to one query */
 
 struct mcp;

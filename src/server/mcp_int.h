@@ -3,23 +3,30 @@
 #include <jansson.h>
 #include "server/mcp.h"
 
+/* a file or an answer, read whole; freed with mem_free(MEM_server) */
+struct mcp_bytes {
+	char *p;
+	size_t n;
+};
 struct mcp {
 	struct os *os;
 	int root_fd;
 	char *mnt, *version;
 	bool greeted; /* initialize was answered */
+	bool early_ok; /* the last message was one that may come before initialize */
+	/* how the mount is asked: NULL: through its query file; else in this process. The request may be changed. */
+	int (*ask)(void *u, char *req, size_t n, struct mcp_bytes *ret);
+	void *ask_u;
 };
+/* mcp_new_inside - for a server in the mount's own process: files are read below root_fd (DIR), questions go to ask. */
+int mcp_new_inside(struct os *os, int root_fd, const char *mnt, const char *version,
+        int (*ask)(void *u, char *req, size_t n, struct mcp_bytes *ret), void *u, struct mcp **ret);
 /* mcp_tools_list - the array of tools with their schemas; NULL: no memory */
 json_t *mcp_tools_list(void);
 /* mcp_tool_call - run a tool. @args may be NULL. *ret: the result object of tools/call (with isError when it failed).
  * Return: 0; -ENOENT: no such tool; -ENOMEM. */
 int mcp_tool_call(struct mcp *m, const char *name, const json_t *args, json_t **ret);
 
-/* a file or an answer, read whole; freed with mem_free(MEM_server) */
-struct mcp_bytes {
-	char *p;
-	size_t n;
-};
 /* mcp_ask - write a request to the mount's query file and read the answer on the same handle. */
 int mcp_ask(struct mcp *m, const json_t *req, struct mcp_bytes *ret);
 int mcp_read_all(struct mcp *m, int fd, size_t max, struct mcp_bytes *ret); /* -E2BIG above max */

@@ -59,6 +59,11 @@ int mcp_ask(struct mcp *m, const json_t *req, struct mcp_bytes *ret)
 {
 	struct text t = {0};
 	int fd = -1, rc = json_dump_callback(req, add_text, &t, JSON_COMPACT) ? -ENOMEM : 0;
+	if (rc >= 0 && m->ask) {
+		rc = m->ask(m->ask_u, t.p, t.n, ret);
+		mem_free(MEM_server, t.p);
+		return rc;
+	}
 	if (rc >= 0)
 		rc = fd = os_openat(m->os, m->root_fd, ".vexfs/query", O_RDWR | O_CLOEXEC, 0);
 	for (size_t at = 0; rc >= 0 && at < t.n;) {
