@@ -21,6 +21,7 @@
 #include "base/sbuf.h"
 #include "cli/cli.h"
 #include "cli/serve.h"
+#include "server/http.h"
 
 #define CLOSE_WAIT_MS 30000 /* for a daemon that has no mount any more */
 
@@ -68,10 +69,33 @@ static bool parse_stack(const char *o, const char *what, uint32_t *ret)
 	return true;
 }
 
+/* 1: an option of the network front, taken; 0: none of them; -1: a bad one, said */
+static int parse_o_listen(struct serve_cfg *c, const char *o)
+{
+	uint64_t v;
+	if (!strncmp(o, "listen=", 7)) {
+		c->listen = o + 7;
+	} else if (!strncmp(o, "token-file=", 11)) {
+		c->token_file = o + 11;
+	} else if (!strncmp(o, "listen-timeout=", 15)) {
+		if (!cli_u64(o + 15, "-o listen-timeout=", 1, 3600, &v))
+			return -1;
+		c->listen_ms = (uint32_t)v * 1000;
+	} else {
+		return 0;
+	}
+	return 1;
+}
+
 static bool parse_o(struct serve_cfg *c, const char *list)
 {
 	char *save = NULL, *copy = cli_fmt("%s", list);
 	for (char *o = strtok_r(copy, ",", &save); o; o = strtok_r(NULL, ",", &save)) {
+		int net = parse_o_listen(c, o);
+		if (net < 0)
+			return false;
+		if (net)
+			continue;
 		if (!strncmp(o, "components=", 11)) {
 			if (!parse_components(o + 11, &c->components))
 				return false;
@@ -190,6 +214,39 @@ static bool check_dirs(struct serve_cfg *c, const char *dir, const char *mnt)
 	}
 	if (geteuid() && (st.st_uid != geteuid() || access(c->mnt, W_OK))) {
 		cli_err("no permission to mount at %s: it must be yours and writable", mnt);
+		return false;
+	}
+	return true;
+}
+
+/* what a network front must not begin with */
+static bool check_listen(struct serve_cfg *c)
+{
+	struct http_addr a;
+	if (c->token_file) {
+		const char *abs = cli_realpath(c->token_file);
+		if (!abs || !c->listen) {
+			cli_err(abs ? "--token-file is for --listen" : "the token file %s: %s", c->token_file,
+			        strerror(errno));
+			return false;
+		}
+		c->token_file = abs;
+	}
+	if (!c->listen)
+		return true;
+	if (http_addr_parse(c->listen, &a) < 0) {
+		cli_err("--listen takes an address and port, such as 127.0.0.1:7070, [::1]:7070 or 7070, not \"%s\"",
+		        c->listen);
+		return false;
+	}
+	if (!a.loopback && !c->token_file) {
+		cli_err("--listen %s: other machines could reach it; give a bearer token with --token-file, or a "
+		        "loopback address",
+		        c->listen);
+		return false;
+	}
+	if (c->components == ENG_none) {
+		cli_err("--listen has nothing to offer with -o components=none");
 		return false;
 	}
 	return true;
@@ -362,6 +419,7 @@ int cmd_mount(int argc, char **argv)
 {
 	static const struct option longs[] = {{"foreground", no_argument, NULL, 'f'},
 	        {"store", required_argument, NULL, 'S'}, {"mem-limit", required_argument, NULL, 'M'},
+	        {"listen", required_argument, NULL, 'L'}, {"token-file", required_argument, NULL, 'T'},
 	        {"help", no_argument, NULL, 'h'}, {0}};
 	struct serve_cfg c = {.components = ENG_all};
 	int o, word[2];
@@ -382,6 +440,12 @@ int cmd_mount(int argc, char **argv)
 			if (num_size(optarg, &c.mem_limit) < 0)
 				return cli_err("--mem-limit is a size like 512M or 2G, not \"%s\"", optarg);
 			break;
+		case 'L':
+			c.listen = optarg;
+			break;
+		case 'T':
+			c.token_file = optarg;
+			break;
 		case 'h':
 			return cli_usage("mount", true);
 		default:
@@ -390,6 +454,8 @@ int cmd_mount(int argc, char **argv)
 	}
 	if (argc - optind != 2)
 		return cli_usage("mount", false);
+	if (!check_listen(&c))
+		return CLI_ERROR;
 	if (!check_dirs(&c, argv[optind], argv[optind + 1]) || !check_mounts(&c) || !check_store(&c) || !check_fuse())
 		return CLI_ERROR;
 	if (c.foreground)

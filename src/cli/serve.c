@@ -25,6 +25,7 @@
 #include "engine/engine.h"
 #include "fs/fs.h"
 #include "fs/transport.h"
+#include "server/http.h"
 #include "query/query.h"
 
 static struct transport *serving; /* for the handler; set before the signals are let in */
@@ -49,6 +50,7 @@ static void on_stop(int sig)
 static struct {
 	char name[12], why[240], watch[12], watch_why[120];
 	uint64_t ring_bytes;
+	char listen[96];
 } way;
 
 static void way_say(const struct transport *t, const struct fs *f)
@@ -119,8 +121,47 @@ static void process_set(void)
 	}
 }
 
+/* the network front, when it was asked for. 0 or < 0, *ret_bad the sentence */
+static int listen_start(
+        const struct serve_cfg *c, struct engine *e, int root_fd, struct http **ret, const char **ret_bad)
+{
+	static char token[HTTP_TOKEN_MAX + 1];
+	struct http_cfg hc = {.os = os_real(),
+	        .e = e,
+	        .root_fd = root_fd,
+	        .mnt = c->mnt,
+	        .version = VEXFS_VERSION_TEXT,
+	        .slow_ms = c->listen_ms,
+	        .uid = (uint32_t)getuid(),
+	        .gid = (uint32_t)getgid()};
+	if (!c->listen)
+		return 0;
+	int rc = http_addr_parse(c->listen, &hc.addr);
+	if (rc >= 0 && c->token_file) {
+		rc = http_token_read(os_real(), c->token_file, token);
+		hc.token = token;
+		if (rc < 0)
+			*ret_bad =
+			        rc == -EPERM ? cli_fmt("the token file %s can be read by others; chmod 600 it",
+			                               c->token_file)
+			        : rc == -VX_ERR_bad_value
+			                ? cli_fmt("the token in %s must be 16 to 512 printable characters on one line",
+			                          c->token_file)
+			                : sentence(c->token_file, rc, NULL);
+	}
+	if (rc >= 0)
+		rc = http_start(&hc, ret);
+	if (rc >= 0)
+		snprintf(way.listen, sizeof way.listen, hc.addr.v6 ? "http://[%s]:%u" : "http://%s:%u", hc.addr.host,
+		        (unsigned)http_port(*ret));
+	else if (!*ret_bad)
+		*ret_bad = sentence(cli_fmt("cannot listen at %s", c->listen), rc, NULL);
+	return rc;
+}
+
 int serve_run(const struct serve_cfg *c, int word_fd)
 {
+	struct http *h = NULL;
 	struct engine *e = NULL;
 	struct fs *f = NULL;
 	struct transport *t = NULL;
@@ -151,6 +192,7 @@ int serve_run(const struct serve_cfg *c, int word_fd)
 	        .mnt = c->mnt,
 	        .store_dir = c->store,
 	        .filters = c->filters,
+	        .listen = way.listen,
 	        .components = c->components,
 	        .mem_limit = c->mem_limit,
 	        .read_only = c->read_only,
@@ -202,8 +244,10 @@ int serve_run(const struct serve_cfg *c, int word_fd)
 		way_say(t, f);
 		rc = eng_start(e);
 	}
+	if (rc >= 0)
+		rc = listen_start(c, e, root_fd, &h, &bad);
 	if (rc < 0) {
-		bad = sentence("the mount's threads cannot start", rc, NULL);
+		bad = bad ? bad : sentence("the mount's threads cannot start", rc, NULL);
 		goto out;
 	}
 	if (word_fd >= 0)
@@ -216,6 +260,7 @@ int serve_run(const struct serve_cfg *c, int word_fd)
 out:
 	if (bad)
 		status = fail(word_fd, bad);
+	http_stop(h);
 	if (e)
 		eng_stop(e);
 	transport_free(t);

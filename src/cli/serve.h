@@ -6,6 +6,9 @@
 
 struct serve_cfg {
 	const char *filters; /* absolute, or NULL */
+	const char *listen,
+	        *token_file; /* HTTP: where (server/http.h), NULL: not; the bearer token's file, absolute, or NULL */
+	uint32_t listen_ms; /* time limit of its clients; 0: the default */
 	const char *dir, *mnt, *store; /* absolute; store NULL: DIR/.vexfs */
 	bool noatime, nodiratime;
 	const char *transport, *mount_opts;

@@ -54,6 +54,7 @@ struct eng_cfg {
 	const char *watch,
 	        *watch_why; /* likewise: how changes behind the mount are seen (NULL: "none"), why no better way */
 	const char *version;
+	const char *listen; /* likewise: where HTTP is served, "" or NULL: nowhere */
 	const char *filters; /* file with the table of external text commands (text/text_filters.h), or NULL */
 };
 struct engine;

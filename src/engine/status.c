@@ -216,6 +216,7 @@ int status_run(struct engine *e, struct eng_job *j)
 	num(&b, "transport_ring_bytes", e->cfg.transport_ring_bytes ? *e->cfg.transport_ring_bytes : 0);
 	str(&b, "watch", e->cfg.watch ? e->cfg.watch : "none");
 	str(&b, "watch_why", e->cfg.watch_why ? e->cfg.watch_why : "");
+	str(&b, "listen", e->cfg.listen ? e->cfg.listen : "");
 	num(&b, "generation", ready ? store_generation(e->st) : 0);
 	num(&b, "pending", owner ? pending : pending != 0);
 	boolean(&b, "walking", atomic_load(&e->walk_running) != 0);

@@ -4,7 +4,7 @@
  *     vx-httpw-N  answer: they ask the engine and read files, and hand the connection back (MHD_resume_connection)
  *
  * While a worker has a request its connection is suspended, so each request has one owner at any time.  Bounds: connections, body, and time: a
- * client that does not finish its request, or does not take its answer, within HTTP_SLOW_MS loses the connection; the library's own time limit
+ * client that does not finish its request, or does not take its answer, within slow_ms loses the connection; the library's own time limit
  * begins anew with each byte, so the slots' clocks decide.  At the end: workers first (each hands its request back), then the poller, then
  * the daemon, which wants no suspended connection. */
 #include <arpa/inet.h>
@@ -66,7 +66,7 @@ static void end_slow(struct http *h)
 	uint64_t now = os_mono_ns(h->cfg.os);
 	for (unsigned i = 0; i < HTTP_CONNECTIONS_MAX; i++) {
 		struct http_slot *s = &h->slot[i];
-		if (s->fd < 0 || s->busy || now - s->since_ns < HTTP_SLOW_MS * 1000000ull)
+		if (s->fd < 0 || s->busy || now - s->since_ns < h->cfg.slow_ms * 1000000ull)
 			continue;
 		(void)shutdown(s->fd, SHUT_RDWR); /* the library sees its end and closes it */
 		s->since_ns = now;
@@ -201,6 +201,7 @@ static answer_t begin(struct http *h, struct MHD_Connection *c, const char *url,
 	r->h = h;
 	r->conn = c;
 	r->route = route_of(url);
+	slot_turn(h, c, false); /* time for the body */
 	unsigned status = headers_wrong(r, method, &code, &text);
 	if (status)
 		return refuse(r, status, code, text);
@@ -343,7 +344,7 @@ static int start_all(struct http *h)
 {
 	h->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, h,
 	        MHD_OPTION_LISTEN_SOCKET, h->listen_fd, MHD_OPTION_CONNECTION_LIMIT, HTTP_CONNECTIONS_MAX,
-	        MHD_OPTION_CONNECTION_TIMEOUT, 2 * HTTP_SLOW_MS / 1000, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+	        MHD_OPTION_CONNECTION_TIMEOUT, 2 * h->cfg.slow_ms / 1000 + 1, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
 	        (size_t)32768, MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_NOTIFY_CONNECTION,
 	        on_connection, h, MHD_OPTION_END);
 	if (!h->daemon)
@@ -365,6 +366,7 @@ int http_start(const struct http_cfg *cfg, struct http **ret)
 	if (!h)
 		return -ENOMEM;
 	h->cfg = *cfg;
+	h->cfg.slow_ms = cfg->slow_ms ? cfg->slow_ms : HTTP_SLOW_MS;
 	for (unsigned i = 0; i < HTTP_CONNECTIONS_MAX; i++)
 		h->slot[i].fd = -1;
 	pthread_condattr_t ca;

@@ -12,6 +12,7 @@
 #include "engine/engine.h"
 
 #define HTTP_BODY_MAX        (8u << 20) /* bytes of a request's body */
+#define HTTP_ANSWER_MAX      (64u << 20) /* bytes of an answer */
 #define HTTP_CONNECTIONS_MAX 64u
 #define HTTP_SESSIONS_MAX    64u /* agents at once; the one idle longest makes room */
 #define HTTP_SESSION_IDLE_S  3600u
@@ -48,6 +49,7 @@ struct http_cfg {
 	uint32_t uid, gid; /* as whom callers act */
 	struct http_addr addr;
 	const char *token; /* NULL: none */
+	uint32_t slow_ms; /* 0: HTTP_SLOW_MS */
 };
 struct http;
 /* http_start - bind and serve on threads of its own. Return 0; -EADDRINUSE, -EACCES …; -VX_ERR_not_owner: no token for an address that is not

@@ -50,7 +50,7 @@ int http_ask(struct http *h, char *req, size_t n, bool may_change, char **ret, s
 	(void)vq_json(q, req, n); /* a refusal is in q and is rendered */
 	if (q->j.rc >= 0 && q->verb && (q->verb->mutates || q->verb->owner_only) && !may_change)
 		vq_refuse(q, -VX_ERR_not_owner, "nothing can be changed over HTTP without a token (--token-file)");
-	if (vq_submit(q) == ENG_PARKED && !wait_done(&a, os_mono_ns(h->cfg.os) + HTTP_SLOW_MS * 1000000ull)) {
+	if (vq_submit(q) == ENG_PARKED && !wait_done(&a, os_mono_ns(h->cfg.os) + h->cfg.slow_ms * 1000000ull)) {
 		atomic_store(&q->j.cancel, 1);
 		eng_poke(h->cfg.e);
 		(void)wait_done(&a, UINT64_MAX); /* it is: a cancelled job is answered */

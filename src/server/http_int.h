@@ -61,7 +61,7 @@ struct http {
 /* http_ask - a request in JSON to the engine of this process, its answer in JSON (MEM_server, *ret taken by the caller).
  * @may_change  false: verbs that change anything are refused
  * @ret_code    0, or the error that the answer tells of
- * Return: 0; -ENOMEM; -VX_ERR_deadline after HTTP_SLOW_MS; -VX_ERR_shutting_down. */
+ * Return: 0; -ENOMEM; -VX_ERR_deadline after slow_ms; -VX_ERR_shutting_down. */
 int http_ask(struct http *h, char *req, size_t n, bool may_change, char **ret, size_t *ret_n, int *ret_code);
 /* http_route - the answer to a request that is whole and may be asked; on a worker. m is the worker's own. */
 void http_route(struct http_req *r, struct mcp *m);

@@ -115,6 +115,12 @@ static void route_query(struct http_req *r)
 		http_say(r, http_status(rc), err_name(rc), err_text(rc));
 		return;
 	}
+	if (n > HTTP_ANSWER_MAX) {
+		mem_free(MEM_server, out);
+		http_say(r, 413, "answer_too_large",
+		        "the answer is larger than is sent; ask for fewer results or no vectors");
+		return;
+	}
 	r->out = out;
 	r->out_n = n;
 	r->status = http_status(code);

@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
-"""The official MCP client against `vexfs mcp`: initialise, list, call each tool, bad arguments refused.
+"""The official MCP client against `vexfs mcp` and against `vexfs mount --listen`: initialise, list, call each tool, bad arguments refused.
 
     client.py VEXFS [COMMAND...]     VEXFS is the built command; COMMAND (default: VEXFS mcp) is started with the mount appended
 
+Over HTTP once without and once with a token, with which a client that does not send it gets nowhere.
+
 Mounts a directory of its own, waits until it is indexed, and unmounts at the end whatever happens.  Needs the Python package `mcp`; without
 it the test says so and exits 77 (skipped)."""
-import asyncio, os, shutil, subprocess, sys, tempfile
+import asyncio, json, os, shutil, subprocess, sys, tempfile
 
 try:
     from mcp import ClientSession, StdioServerParameters
     from mcp.client.stdio import stdio_client
+    from mcp.client import streamable_http
 except ImportError:
     print("skipped: no package mcp (pip install mcp)")
     sys.exit(77)
@@ -39,9 +42,18 @@ def data(r):
     return (getattr(r, "structuredContent", None) if hasattr(r, "structuredContent") else r.structured_content) or {}
 
 
-async def talk(command, mnt):
-    async with stdio_client(StdioServerParameters(command=command[0], args=command[1:] + [mnt])) as (r, w):
-        async with ClientSession(r, w) as s:
+def over_http(url, token):
+    """A client of any version of the package."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    if hasattr(streamable_http, "streamablehttp_client"):
+        return streamable_http.streamablehttp_client(url, headers=headers)
+    return streamable_http.streamable_http_client(url, http_client=streamable_http.create_mcp_http_client(headers=headers))
+
+
+async def talk(transport, what):
+    print(f"# {what}")
+    async with transport as streams:
+        async with ClientSession(streams[0], streams[1]) as s:
             init = await s.initialize()
             info = getattr(init, "serverInfo", None) or init.server_info
             check(info.name == "vexfs", f"initialise: {info.name} {info.version}")
@@ -69,6 +81,19 @@ async def talk(command, mnt):
                 check(True, f"an unknown tool is refused: {e}")
 
 
+async def unwelcome(url):
+    """Without the token not even initialize is answered."""
+    try:
+        async with over_http(url, None) as streams:
+            async with ClientSession(streams[0], streams[1]) as s:
+                await asyncio.wait_for(s.initialize(), 10)
+        check(False, "without the token the client is refused")
+    except BaseException as e:
+        if isinstance(e, (KeyboardInterrupt, SystemExit)):
+            raise
+        check(True, f"without the token the client is refused ({type(e).__name__})")
+
+
 def main():
     vexfs = os.path.abspath(sys.argv[1])
     command = sys.argv[2:] or [vexfs, "mcp"]
@@ -82,7 +107,20 @@ def main():
     try:
         subprocess.run([vexfs, "mount", src, mnt], check=True)
         subprocess.run([vexfs, "wait", mnt], check=True, timeout=60)
-        asyncio.run(asyncio.wait_for(talk(command, mnt), 60))
+        asyncio.run(asyncio.wait_for(talk(stdio_client(StdioServerParameters(command=command[0], args=command[1:] + [mnt])), "stdio"), 60))
+        if len(sys.argv) == 2:
+            token = "sesame-" + os.urandom(16).hex()
+            with open(os.open(tmp + "/token", os.O_CREAT | os.O_WRONLY, 0o600), "w") as f:
+                f.write(token + "\n")
+            for opts, t in (([], None), (["--token-file", tmp + "/token"], token)):
+                subprocess.run([vexfs, "umount", mnt], check=True)
+                subprocess.run([vexfs, "mount", src, mnt, "--listen", "127.0.0.1:0", *opts], check=True)
+                subprocess.run([vexfs, "wait", mnt], check=True, timeout=60)
+                with open(mnt + "/.vexfs/status") as f:
+                    url = json.load(f)["listen"] + "/mcp"
+                asyncio.run(asyncio.wait_for(talk(over_http(url, t), f"streamable HTTP{' with a token' if t else ''}"), 60))
+                if t:
+                    asyncio.run(unwelcome(url))
     finally:
         subprocess.run([vexfs, "umount", mnt]).returncode and subprocess.run(["umount", "-l", mnt])
         shutil.rmtree(tmp, ignore_errors=True)
