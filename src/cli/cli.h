@@ -31,6 +31,9 @@ int cmd_collection(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
 int cmd_mcp(int argc, char **argv);
 int cmd_model(int argc, char **argv);
+int cmd_bench(int argc, char **argv);
+int cmd_perf(int argc, char **argv);
+int cmd_profile(int argc, char **argv);
 
 struct cli_command {
 	const char *name, *args, *what; /* what: one line; args: the synopsis after the name */

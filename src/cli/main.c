@@ -94,6 +94,23 @@ static const struct cli_command commands[] = {
                 "      --store DIR        where the store is, if not in DIR/.vexfs\n"
                 "Exit status: 0 clean, 1 repaired or repairable, 2 data lost or error.\n",
                 cmd_verify},
+        {"bench", "[MNT] [OPTIONS]", "what one client gets out of a mount: files, vectors and searches a second",
+                "      --seconds S        for each operation (default 2)\n"
+                "  -n, --points N         vectors searched (default 10000)\n"
+                "      --dim N            their dimension (1..2048, default 384)\n"
+                "  -k N                   results of a search (default 10)\n"
+                "      --files-only       no vectors\n"
+                "      --json             machine-readable\n"
+                "Works in a directory and a collection of its own, and removes both.\n",
+                cmd_bench},
+        {"profile", "DIR|MNT [OPTIONS]", "stack, memory, latency and throughput, measured here",
+                "      --seconds S        for each timing (default 2)\n"
+                "  -n, --points N         vectors (default 10000)\n"
+                "      --dim N            their dimension (1..2048, default 384)\n"
+                "      --csv              instead of Markdown\n"
+                "      --svg FILE         a picture as well\n"
+                "On a directory, mounts of its own inside it with each set of components; on a mount, that mount.\n",
+                cmd_profile},
         {"mcp", "[MNT]", "serve a mount's search to agents on stdin and stdout (Model Context Protocol)", NULL,
                 cmd_mcp},
         {"model", "list | add NAME [--from FOLDER|URL | --endpoint URL --model M] | use NAME|none",

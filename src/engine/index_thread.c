@@ -99,7 +99,7 @@ static int build_some(struct engine *e, struct eng_coll *c, struct index *ix)
 static bool link_some(struct engine *e, struct eng_coll *c, struct coll_view *v, uint64_t until_ns)
 {
 	struct index *ix = v->ix;
-	uint64_t t0 = os_mono_ns(e->os);
+	uint64_t t0 = os_mono_ns(e->os), last = t0;
 	for (;;) {
 		uint32_t row = ENG_ROW_NONE;
 		pthread_mutex_lock(&c->lock);
@@ -122,6 +122,8 @@ static bool link_some(struct engine *e, struct eng_coll *c, struct coll_view *v,
 		c->flags[row] &= (uint8_t)~ROWF_TAIL;
 		pthread_mutex_unlock(&c->lock);
 		uint64_t now = os_mono_ns(e->os);
+		perf_op(PERF_hnsw_insert, now - last, 0);
+		last = now;
 		if (now - t0 > INDEX_STEP_NS || now > until_ns || (eng_stopping(e) && until_ns == UINT64_MAX))
 			return true;
 	}

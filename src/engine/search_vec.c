@@ -145,16 +145,26 @@ static int knn(struct search *s, struct coll_view *v, const void *q, uint32_t wa
 	        .cancel = &s->j->cancel};
 	int n = -VX_ERR_graph_corrupt;
 	if (v->ix && !s->j->exact && s->ef != ENG_EF_EXACT && want <= CONF_K_MAX) {
+		struct stack_mark m;
+		uint64_t t0 = os_mono_ns(s->e->os);
+		stack_op_begin_op(&m, PERF_hnsw_search);
 		n = index_search(v->ix, &iq, hits);
+		stack_op_end(&m, PERF_hnsw_search);
+		perf_op(PERF_hnsw_search, os_mono_ns(s->e->os) - t0, 0);
 		if (n >= 0 && index_failed(v->ix))
 			n = -VX_ERR_graph_corrupt;
 		if (n == -VX_ERR_graph_corrupt)
 			bell_ring(&s->e->index_bell);
 	}
 	if (n == -VX_ERR_graph_corrupt || n == -VX_ERR_visit_pool_empty) {
+		struct stack_mark m;
+		uint64_t t0 = os_mono_ns(s->e->os);
 		iq.extra = NULL;
 		iq.extra_n = 0;
+		stack_op_begin_op(&m, PERF_flat_search);
 		n = flat_search(v->rows, &iq, hits);
+		stack_op_end(&m, PERF_flat_search);
+		perf_op(PERF_flat_search, os_mono_ns(s->e->os) - t0, 0);
 		s->j->used_exact = true;
 	} else if (n >= 0 && iq.exact) {
 		s->j->used_exact = true;

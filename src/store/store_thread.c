@@ -697,8 +697,12 @@ static int apply(struct store *st, struct store_op *op)
 	case SOP_link_put:
 	case SOP_link_del:
 		return op_link(st, op);
-	case SOP_vec_put:
-		return op_vec_put(st, op);
+	case SOP_vec_put: {
+		uint64_t t0 = os_mono_ns(st->os);
+		int rc = op_vec_put(st, op);
+		perf_op(PERF_store_put, os_mono_ns(st->os) - t0, op->vec_bytes);
+		return rc;
+	}
 	case SOP_vec_del:
 		return op_vec_del(st, op);
 	case SOP_vec_move:
