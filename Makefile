@@ -5,7 +5,7 @@ PREFIX ?= /usr/local
 CC ?= cc
 export PYTHONDONTWRITEBYTECODE = 1
 
-.PHONY: all build demo check bench bench-index bench-fs bench-mount bench-recall torture soak install deb stack format clean help
+.PHONY: all build demo check bench bench-index bench-fs bench-mount bench-recall torture soak install deb stack neon format clean help
 
 all: build
 
@@ -21,6 +21,7 @@ help:
 	@echo 'make torture       the store under power cuts, kills, errors and rot, at length (hours); ARGS=… as tests/fault/torture.py'
 	@echo 'make soak          mixed work on one mount, clients killed, the store failing; verdict and curves (ARGS="--minutes 120 --cpu 15")'
 	@echo 'make stack         worst-case stack from the call graph'
+	@echo 'make neon          the kernels of aarch64, cross-compiled, under qemu-user (minutes)'
 	@echo 'make install       to $$DESTDIR$$PREFIX (default /usr/local)'
 	@echo 'make deb           a Debian package'
 	@echo 'make format        clang-format over all sources'
@@ -68,6 +69,11 @@ stack:
 	@test -f build-stack/build.ninja || CC=gcc meson setup build-stack -Dcallgraph=true >/dev/null
 	@ninja -C build-stack src/cli/vexfs
 	@tools/stack.sh build-stack
+
+neon:
+	@tools/deps.sh neon
+	@tools/neon.sh max
+	@tools/neon.sh cortex-a57
 
 install: build
 	@ninja -C $(BUILD) >/dev/null

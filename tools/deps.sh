@@ -1,7 +1,7 @@
 #!/bin/sh
 # deps.sh - install the Debian packages that are missing, and say which and why.
 #
-# usage: tools/deps.sh build|check|bench|bench-index|bench-fs
+# usage: tools/deps.sh build|check|bench|bench-index|bench-fs|neon
 #
 # Nothing is touched when all is there, so every make can call it.  Works as root, or through sudo.  On other systems it names what is
 # needed and leaves the installing to their owner.
@@ -17,13 +17,16 @@ want_bench="$want_build npm:data-set python3-numpy:data-set ca-certificates:data
 want_bench_index="$want_bench g++:peers libhnswlib-dev:peer libfaiss-dev:peer libblas-dev:peer liblapack-dev:peer"
 want_bench_fs="$want_build mergerfs:peer bindfs:peer gocryptfs:peer git:job tar:job util-linux:taskset"
 
+want_neon='gcc-aarch64-linux-gnu:cross-compiler libc6-dev-arm64-cross:headers qemu-user:emulator'
+
 case "${1:-build}" in
 build) want=$want_build ;;
 check) want=$want_check ;;
 bench) want=$want_bench ;;
 bench-index) want=$want_bench_index ;;
 bench-fs) want=$want_bench_fs ;;
-*) echo "usage: tools/deps.sh build|check|bench|bench-index|bench-fs" >&2; exit 2 ;;
+neon) want=$want_neon ;;
+*) echo "usage: tools/deps.sh build|check|bench|bench-index|bench-fs|neon" >&2; exit 2 ;;
 esac
 
 have() {
