@@ -102,6 +102,17 @@ void guard_del(const void *p)
 	pthread_mutex_unlock(&lock);
 }
 
+void guard_trim(void)
+{
+	pthread_mutex_lock(&lock); /* what is unmapped is taken off the table first */
+	for (uint32_t i = 0; i < atomic_load(&table_high); i++) {
+		size_t n = atomic_load(&table[i].n);
+		if (n && !(atomic_load(&table[i].prot) & PROT_WRITE))
+			(void)madvise((void *)atomic_load(&table[i].base), n, MADV_DONTNEED); /* a hint */
+	}
+	pthread_mutex_unlock(&lock);
+}
+
 uint64_t guard_hits(void)
 {
 	return atomic_load(&hits);

@@ -18,4 +18,6 @@
  * Return: 0; -ENOSPC: the table is full (the map works, unwatched); -errno of sigaction. */
 int guard_add(const void *p, size_t n, _Atomic uint32_t *bad, uint32_t bits, bool writable);
 void guard_del(const void *p); /* before munmap; unknown maps are ignored */
+/* guard_trim - let go of the pages of every watched map that is only read: they come back from the page cache when touched. */
+void guard_trim(void);
 uint64_t guard_hits(void); /* pages replaced so far */

@@ -160,20 +160,16 @@ static size_t huge_round(size_t n)
 	return (n + HUGE_BYTES - 1) & ~(HUGE_BYTES - 1);
 }
 
-void *mem_huge_alloc(enum mem_tag tag, size_t n)
+void *mem_huge_reserve(size_t n)
 {
 	if (hook() || n > PTRDIFF_MAX - 2 * HUGE_BYTES)
 		return NULL;
 	n = huge_round(n);
-	if (!charge(n))
-		return NULL;
 	/* mapped with one huge page to spare, then trimmed to an aligned start: khugepaged needs the alignment */
 	uint8_t *m =
 	        mmap(NULL, n + HUGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (m == MAP_FAILED) {
-		uncharge(n);
+	if (m == MAP_FAILED)
 		return NULL;
-	}
 	uint8_t *p = (uint8_t *)(((uintptr_t)m + HUGE_BYTES - 1) & ~(uintptr_t)(HUGE_BYTES - 1));
 	size_t before = (size_t)(p - m), after = HUGE_BYTES - before;
 	if (before)
@@ -183,18 +179,44 @@ void *mem_huge_alloc(enum mem_tag tag, size_t n)
 #ifdef MADV_HUGEPAGE
 	(void)madvise(p, n, MADV_HUGEPAGE); /* a hint: without it the pages are small */
 #endif
+	return p;
+}
+
+bool mem_huge_commit(enum mem_tag tag, size_t n)
+{
+	if (hook() || !charge(n))
+		return false;
 	tag_add(tag, n);
+	return true;
+}
+
+void mem_huge_uncommit(enum mem_tag tag, size_t n)
+{
+	tag_sub(tag, n);
+	uncharge(n);
+}
+
+void mem_huge_release(enum mem_tag tag, void *p, size_t n, size_t committed)
+{
+	if (!p)
+		return;
+	munmap(p, huge_round(n));
+	mem_huge_uncommit(tag, committed);
+}
+
+void *mem_huge_alloc(enum mem_tag tag, size_t n)
+{
+	if (n > PTRDIFF_MAX - 2 * HUGE_BYTES || !mem_huge_commit(tag, huge_round(n)))
+		return NULL;
+	void *p = mem_huge_reserve(n);
+	if (!p)
+		mem_huge_uncommit(tag, huge_round(n));
 	return p;
 }
 
 void mem_huge_free(enum mem_tag tag, void *p, size_t n)
 {
-	if (!p)
-		return;
-	n = huge_round(n);
-	munmap(p, n);
-	tag_sub(tag, n);
-	uncharge(n);
+	mem_huge_release(tag, p, n, huge_round(n));
 }
 
 uint64_t mem_used(enum mem_tag tag)

@@ -26,6 +26,11 @@ char *mem_strdup(enum mem_tag tag, const char *s);
 /* whole pages on transparent huge pages where the system has them; size rounded up to 2 MiB; zeroed */
 void *mem_huge_alloc(enum mem_tag tag, size_t n);
 void mem_huge_free(enum mem_tag tag, void *p, size_t n);
+/* the same in two steps, for what is used from the front on: addresses first, charged by mem_huge_commit before they are touched */
+void *mem_huge_reserve(size_t n);
+bool mem_huge_commit(enum mem_tag tag, size_t n); /* false: the limit is reached */
+void mem_huge_uncommit(enum mem_tag tag, size_t n);
+void mem_huge_release(enum mem_tag tag, void *p, size_t n, size_t committed);
 uint64_t mem_used(enum mem_tag tag);
 uint64_t mem_used_all(void);
 const char *mem_tag_name(enum mem_tag tag);

@@ -310,6 +310,17 @@ void coll_id_del(struct eng_coll *c, uint64_t id)
 	}
 }
 
+/* under a memory limit a graph in memory may take a quarter of it; what is more lies in parts */
+struct index_cfg coll_index_cfg(struct engine *e, const struct eng_coll *c)
+{
+	return (struct index_cfg){.M = c->info.M,
+	        .ef_construction = c->info.ef_construction,
+	        .threads = 8,
+	        .os = e->os,
+	        .dirfd = store_coll_dirfd(e->st, c->info.cid),
+	        .part_bytes = e->cfg.read_only ? 0 : mem_limit() / 4};
+}
+
 /* the store's view of the rows changes when a dimension is bound; one without a dimension is none */
 void rows_refresh(struct engine *e, struct eng_coll *c)
 {

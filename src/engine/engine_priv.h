@@ -223,6 +223,7 @@ int coll_tail_push(struct eng_coll *c, uint32_t row);
 void coll_bury(struct eng_coll *c, void *p, struct index *ix);
 int coll_row_gen(struct eng_coll *c, uint32_t row, uint64_t gen);
 void rows_refresh(struct engine *e, struct eng_coll *c);
+struct index_cfg coll_index_cfg(struct engine *e, const struct eng_coll *c);
 /* what one search sees */
 struct coll_view {
 	struct eng_coll *c;

@@ -42,7 +42,7 @@ static void all_to_tail(struct eng_coll *c)
 /* [c->lock] an empty graph over all rows; searches scan the tail until it is linked */
 static void graph_begin(struct engine *e, struct eng_coll *c)
 {
-	struct index_cfg ic = {.M = c->info.M, .ef_construction = c->info.ef_construction, .threads = 8};
+	struct index_cfg ic = coll_index_cfg(e, c);
 	struct index *ix, *old = c->ix;
 	int rc = index_new(c->rows, &ic, &ix);
 	if (rc < 0) {
@@ -284,6 +284,8 @@ static int index_step(struct engine *e, struct eng_coll *c, uint64_t until_ns)
 		log_msg(LOGL_error, "engine: a graph is damaged: exact search serves while it is rebuilt");
 		perf_add(PERFC_graph_rebuilt, 1);
 	}
+	if (c->ix && !c->ix_broken && index_worn(c->ix))
+		c->ix_broken = true; /* built anew: what was sealed is mostly gone */
 	if (able && e->cfg.components >= ENG_search && (c->ix_broken || (!c->ix && c->live_n >= ENG_FLAT_MAX)))
 		graph_begin(e, c);
 	pthread_mutex_unlock(&c->lock);

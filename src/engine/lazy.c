@@ -211,7 +211,7 @@ static void open_graph(struct engine *e, struct eng_coll *c)
 	rows_refresh(e, c);
 	if (!c->rows || !c->graph_name)
 		return;
-	struct index_cfg ic = {.M = c->info.M, .ef_construction = c->info.ef_construction, .threads = 8};
+	struct index_cfg ic = coll_index_cfg(e, c);
 	uint64_t gen;
 	int rc = index_open(c->rows, &ic, e->os, store_coll_dirfd(e->st, c->info.cid), c->graph_name, &gen, &c->ix);
 	mem_free(MEM_engine, c->graph_name);

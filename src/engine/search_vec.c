@@ -1,6 +1,7 @@
 /* search_vec.c - the vector leg: rows of a collection, by graph or exact scan, with the tail; which of them are results. */
 #include <string.h>
 
+#include "base/trim.h"
 #include "engine/search_priv.h"
 
 #define SEARCH_SLACK 16u
@@ -172,6 +173,7 @@ static int knn(struct search *s, struct coll_view *v, const void *q, uint32_t wa
 	s->j->distances += iq.distances;
 	perf_add(PERFC_distances, iq.distances);
 	perf_add(PERFC_hops, iq.hops);
+	trim_poll();
 	return n;
 }
 static int vec_rounds(struct search *s, struct coll_view *v, const void *q, uint32_t k)

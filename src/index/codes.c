@@ -18,7 +18,7 @@
 
 #define SAMPLE_MAX 2048u
 #define PAIRS      256u
-#define SCORE_RUN  32u /* scored at once: what the stack holds */
+#define SCORE_RUN  HNSW_COLD_RUN /* scored at once: what the stack holds */
 
 static bool shifts(const struct codes *c)
 {
@@ -120,6 +120,7 @@ static void scorer_init(struct index *ix, const struct hnsw_view *v, struct hnsw
 	s->bias = 0;
 	s->e = NULL;
 	s->q = NULL;
+	s->cold = NULL;
 	s->distances = 0;
 }
 /* the coefficients from a query's step t, sum of e and sum of e^2 */
@@ -226,7 +227,20 @@ static void score_run(struct hnsw_scorer *s, const uint32_t *ids, uint32_t n, fl
 	const void *p[SCORE_RUN];
 	int32_t dot[SCORE_RUN];
 	p[0] = NULL; /* n is not 0 */
-	if (v->map) {
+	if (s->cold && c->bytes) {
+		/* what lies between the links and the end of the code, node by node */
+		uint32_t head = v->off_code - v->off_a;
+		uint8_t *to = s->cold + HNSW_PAGE + 128 * sizeof(hnsw_link);
+		for (uint32_t i = 0; i < n; i++, to += (head + c->bytes + 7u) & ~7u) {
+			(void)hnsw_read(s->ix, v, hnsw_block(v, ids[i]) + v->off_a, head + c->bytes, to,
+			        s->cold); /* damage is kept in ix->failed */
+			p[i] = to + head;
+		}
+	} else if (c->bytes) {
+		for (uint32_t i = 0; i < n; i++)
+			p[i] = hnsw_block(v, ids[i]) + v->off_code;
+	}
+	if (v->map && !s->cold) {
 		for (uint32_t i = 0; i < n; i++)
 			(void)hnsw_map_touch(
 			        s->ix, v->map, hnsw_block(v, ids[i]), v->stride); /* damage is kept in ix->failed */
@@ -257,26 +271,22 @@ static void score_run(struct hnsw_scorer *s, const uint32_t *ids, uint32_t n, fl
 		break;
 	case CODE_BITS:
 		for (uint32_t i = 0; i < n; i++)
-			ret[i] = (float)k->hamming(hnsw_block(v, ids[i]) + v->off_code, s->q, c->bytes);
+			ret[i] = (float)k->hamming(p[i], s->q, c->bytes);
 		return;
 	case CODE_BF16:
 		for (uint32_t i = 0; i < n; i++) {
-			const uint16_t *x = (const uint16_t *)(hnsw_block(v, ids[i]) + v->off_code);
+			const uint16_t *x = p[i];
 			ret[i] = c->metric == VXM_dot
 			                 ? -k->dot_bf16(x, s->q, c->dim)
 			                 : k->l2_bf16(x, s->q, c->dim) * (c->metric == VXM_cosine ? 0.5f : 1.0f);
 		}
 		break;
 	case CODE_SQ8_L1:
-		for (uint32_t i = 0; i < n; i++)
-			p[i] = hnsw_block(v, ids[i]) + v->off_code;
 		k->l1_u8_n(p, n, (const uint8_t *)s->e, c->dim, dot);
 		for (uint32_t i = 0; i < n; i++)
 			ret[i] = s->mul * (float)dot[i];
 		return;
 	default:
-		for (uint32_t i = 0; i < n; i++)
-			p[i] = hnsw_block(v, ids[i]) + v->off_code;
 		k->dot_u8s8_n(p, n, s->e, c->dim, dot);
 		for (uint32_t i = 0; i < n; i++) {
 			const float *a = (const float *)((const uint8_t *)p[i] - v->off_code + v->off_a);

@@ -5,6 +5,7 @@
  * (possible only with infinite elements) counts as infinite, so it sorts last and never breaks an order. */
 #include <math.h>
 #include <string.h>
+#include "base/trim.h"
 #include "index/hnsw.h"
 
 #define RUN      64u
@@ -161,6 +162,8 @@ int exact_scan_all(const struct exact_query *e, uint32_t n, struct index_query *
 			w &= atomic_load_explicit(&q->filter->w[base >> 6], memory_order_relaxed);
 		if (n - base < 64)
 			w &= (1ull << (n - base)) - 1;
+		if (!(base & 0xfff))
+			trim_poll();
 		if (!(base & 0xfff) && q->cancel && atomic_load_explicit(q->cancel, memory_order_relaxed))
 			return -VX_ERR_cancelled;
 		for (; w; w &= w - 1) {

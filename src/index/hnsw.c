@@ -82,6 +82,8 @@ static size_t up_bytes(const struct hnsw_view *v, uint32_t s)
 {
 	return (size_t)rows_seg_count(s) * v->M * sizeof(hnsw_link);
 }
+#define SEG_HUGE ((size_t)1 << 20)
+#define SEG_RUN  ((size_t)2 << 20)
 /* small segments come from the heap: an index of ten vectors is not worth 2 MiB pages */
 static void *seg_alloc(size_t n)
 {
@@ -102,7 +104,11 @@ void hnsw_view_free(struct hnsw_view *v)
 		return;
 	for (uint32_t s = 0; s < ROWS_SEGS; s++) {
 		if (!v->map) {
-			seg_free(atomic_load(&v->seg[s]), seg_bytes(v, s));
+			if (v->com_hi[s])
+				mem_huge_release(MEM_index, atomic_load(&v->seg[s]), seg_bytes(v, s),
+				        v->com_hi[s] - v->com_lo[s]);
+			else
+				mem_free(MEM_index, atomic_load(&v->seg[s]));
 			seg_free((void *)atomic_load(&v->up[s]), up_bytes(v, s));
 		}
 	}
@@ -124,13 +130,38 @@ static int up_grow(struct hnsw_view *v, uint32_t s)
 	atomic_store_explicit(&v->up[s], p, memory_order_release);
 	return 0;
 }
-static int nodes_grow(struct hnsw_view *v, uint32_t s)
+/* the block of a row may be touched after it.  A large segment is room for addresses only, charged in runs of huge pages from the
+ * first row used to the last: a graph over late rows alone pays for those. */
+static int nodes_grow(struct hnsw_view *v, uint32_t row)
 {
-	if (atomic_load_explicit(&v->seg[s], memory_order_relaxed))
+	const uint32_t s = rows_seg(row), first = rows_seg_first(s);
+	const size_t all = seg_bytes(v, s), at = (size_t)(row - first) * v->stride;
+	uint8_t *p = atomic_load_explicit(&v->seg[s], memory_order_relaxed);
+	if (all < SEG_HUGE) {
+		if (!p && !(p = mem_zalloc(MEM_index, all)))
+			return -ENOMEM;
+		atomic_store_explicit(&v->lo[s], first, memory_order_relaxed);
+		atomic_store_explicit(&v->hi[s], first + rows_seg_count(s), memory_order_relaxed);
+		atomic_store_explicit(&v->seg[s], p, memory_order_release);
 		return 0;
-	uint8_t *p = seg_alloc(seg_bytes(v, s));
-	if (!p)
+	}
+	size_t lo = at & ~(SEG_RUN - 1), hi = (at + v->stride + SEG_RUN - 1) & ~(SEG_RUN - 1);
+	if (v->com_hi[s]) {
+		lo = v->com_lo[s] < lo ? v->com_lo[s] : lo;
+		hi = v->com_hi[s] > hi ? v->com_hi[s] : hi;
+	}
+	size_t more = hi - lo - (v->com_hi[s] - v->com_lo[s]);
+	if (more && !mem_huge_commit(MEM_index, more))
 		return -ENOMEM;
+	if (!p && !(p = mem_huge_reserve(all))) {
+		mem_huge_uncommit(MEM_index, more);
+		return -ENOMEM;
+	}
+	v->com_lo[s] = lo;
+	v->com_hi[s] = hi;
+	atomic_store_explicit(&v->lo[s], first + (uint32_t)((lo + v->stride - 1) / v->stride), memory_order_relaxed);
+	uint32_t end = hi / v->stride < rows_seg_count(s) ? (uint32_t)(hi / v->stride) : rows_seg_count(s);
+	atomic_store_explicit(&v->hi[s], first + end, memory_order_relaxed);
 	atomic_store_explicit(&v->seg[s], p, memory_order_release);
 	return 0;
 }
@@ -150,10 +181,12 @@ int hnsw_view_grow(struct index *ix, struct hnsw_view *v, uint32_t row)
 	if (s >= ROWS_SEGS || row >= CONF_ROWS_MAX)
 		return -VX_ERR_mem_limit;
 	if (atomic_load_explicit(&v->seg[s], memory_order_acquire) &&
-	        atomic_load_explicit(&ix->indeg[s], memory_order_acquire))
+	        atomic_load_explicit(&ix->indeg[s], memory_order_acquire) &&
+	        row >= atomic_load_explicit(&v->lo[s], memory_order_acquire) &&
+	        row < atomic_load_explicit(&v->hi[s], memory_order_acquire))
 		return 0;
 	pthread_mutex_lock(&ix->grow_lock);
-	int rc = nodes_grow(v, s);
+	int rc = nodes_grow(v, row);
 	if (!rc)
 		rc = indeg_grow(ix, s);
 	pthread_mutex_unlock(&ix->grow_lock);
@@ -247,6 +280,9 @@ int index_new(const struct vec_rows *rows, const struct index_cfg *cfg, struct i
 	ix->dtype = rows->dtype;
 	ix->codes_wanted = cfg ? cfg->codes : (uint8_t)INDEX_CODES_AUTO;
 	ix->seed = cfg && cfg->seed ? cfg->seed : SEED_DEFAULT;
+	ix->os = cfg ? cfg->os : NULL;
+	ix->dirfd = cfg ? cfg->dirfd : -1;
+	ix->part_bytes = cfg && cfg->os ? cfg->part_bytes : 0;
 	ix->level_mult = 1.0 / log((double)M);
 	atomic_store(&ix->entry, HNSW_EMPTY);
 	atomic_store(&ix->epoch, 1);
@@ -267,11 +303,10 @@ int index_new(const struct vec_rows *rows, const struct index_cfg *cfg, struct i
 	*ret = ix;
 	return 0;
 }
-void index_free(struct index *ix)
+static void free_one(struct index *ix)
 {
-	if (!ix)
-		return;
 	hnsw_view_free(atomic_load(&ix->view));
+	mem_free(MEM_index, (void *)ix->has);
 	for (uint32_t s = 0; s < ROWS_SEGS; s++)
 		mem_free(MEM_index, (void *)atomic_load(&ix->indeg[s]));
 	for (uint32_t i = 0; ix->read_work && i < ix->readers; i++)
@@ -284,26 +319,69 @@ void index_free(struct index *ix)
 	pthread_mutex_destroy(&ix->entry_lock);
 	mem_free(MEM_index, ix);
 }
+void index_free(struct index *ix)
+{
+	if (!ix)
+		return;
+	for (uint32_t i = 0; i < atomic_load(&ix->part_n); i++)
+		free_one(ix->part[i]); /* a part has none */
+	free_one(ix);
+}
 bool index_linked(const struct index *ix, uint32_t row)
 {
 	const struct hnsw_view *v = atomic_load(&ix->view);
-	return hnsw_has(v, row) && (atomic_load_explicit(hnsw_meta(v, row), memory_order_acquire) & HNSW_META_LEVEL);
+	if (hnsw_has(v, row) && (atomic_load_explicit(hnsw_meta(v, row), memory_order_acquire) & HNSW_META_LEVEL))
+		return true;
+	uint32_t n = atomic_load_explicit(&ix->part_n, memory_order_acquire);
+	for (uint32_t i = 0; i < n; i++)
+		if (part_has(ix->part[i], row))
+			return true;
+	return false;
 }
 uint32_t index_count(const struct index *ix)
 {
-	return atomic_load_explicit(&ix->count, memory_order_relaxed);
+	uint32_t c = atomic_load_explicit(&ix->count, memory_order_relaxed);
+	uint32_t n = atomic_load_explicit(&ix->part_n, memory_order_acquire);
+	for (uint32_t i = 0; i < n; i++)
+		c += atomic_load_explicit(&ix->part[i]->count, memory_order_relaxed) -
+		     atomic_load_explicit(&ix->part[i]->gone, memory_order_relaxed);
+	return c;
 }
 bool index_failed(const struct index *ix)
 {
-	return atomic_load_explicit(&ix->failed, memory_order_acquire) != 0;
+	uint32_t n = atomic_load_explicit(&ix->part_n, memory_order_acquire);
+	bool bad = atomic_load_explicit(&ix->failed, memory_order_acquire) != 0;
+	for (uint32_t i = 0; i < n && !bad; i++)
+		bad = atomic_load_explicit(&ix->part[i]->failed, memory_order_acquire) != 0;
+	return bad;
 }
-/* segments that hold rows of the graph, and the rows in them up to the collection's end */
-static uint32_t rows_in_seg(const struct index *ix, const struct hnsw_view *v, uint32_t s)
+bool index_worn(const struct index *ix)
 {
-	uint32_t n = atomic_load_explicit(&ix->rows->n, memory_order_acquire), first = rows_seg_first(s);
-	if (v->map && n > v->nodes_cap_max)
-		n = v->nodes_cap_max;
-	return n <= first ? 0 : n - first < rows_seg_count(s) ? n - first : rows_seg_count(s);
+	uint32_t n = atomic_load_explicit(&ix->part_n, memory_order_acquire);
+	uint64_t gone = 0, all = 0;
+	for (uint32_t i = 0; i < n; i++) {
+		gone += atomic_load_explicit(&ix->part[i]->gone, memory_order_relaxed);
+		all += atomic_load_explicit(&ix->part[i]->count, memory_order_relaxed);
+	}
+	return gone * 2 > all;
+}
+void hnsw_seg_range(const struct index *ix, const struct hnsw_view *v, uint32_t s, uint32_t *from, uint32_t *to)
+{
+	uint32_t n = atomic_load_explicit(&ix->rows->n, memory_order_acquire), lo = rows_seg_first(s),
+	         hi = rows_seg_first(s) + rows_seg_count(s);
+	*from = *to = lo;
+	if (!atomic_load_explicit(&v->seg[s], memory_order_acquire))
+		return;
+	if (v->map) {
+		n = n < v->nodes_cap_max ? n : v->nodes_cap_max;
+		lo = lo > v->row_first ? lo : v->row_first;
+	} else {
+		lo = atomic_load_explicit(&v->lo[s], memory_order_relaxed);
+		hi = atomic_load_explicit(&v->hi[s], memory_order_relaxed);
+	}
+	hi = hi < n ? hi : n;
+	*from = lo;
+	*to = hi > lo ? hi : lo;
 }
 void index_stats(const struct index *ix, struct index_stats *ret)
 {
@@ -320,11 +398,22 @@ void index_stats(const struct index *ix, struct index_stats *ret)
 	             : v->codes.kind == CODE_SQ8 || v->codes.kind == CODE_SQ8_L1 ? INDEX_CODES_SQ8
 	                                                                         : INDEX_CODES_F32;
 	uint64_t b = 0;
-	for (uint32_t s = 0; s < ROWS_SEGS; s++)
-		if (atomic_load_explicit(&v->seg[s], memory_order_acquire))
-			b += (uint64_t)rows_in_seg(ix, v, s) * (v->stride + (v->map ? 0 : 2));
+	for (uint32_t s = 0; s < ROWS_SEGS; s++) {
+		uint32_t from, to;
+		hnsw_seg_range(ix, v, s, &from, &to);
+		b += (uint64_t)(to - from) * (v->stride + (v->map ? 0 : 2));
+	}
 	b += (uint64_t)atomic_load(&v->up_n) * v->M * 4;
 	*(v->map ? &ret->mapped_bytes : &ret->bytes) = b;
+	uint32_t n = atomic_load_explicit(&ix->part_n, memory_order_acquire);
+	ret->parts = n;
+	for (uint32_t i = 0; i < n; i++) {
+		const struct index *p = ix->part[i];
+		const struct hnsw_view *pv = atomic_load(&p->view);
+		ret->bytes += ((uint64_t)pv->nodes_cap_max - pv->row_first) / 8;
+		ret->mapped_bytes += ((uint64_t)pv->nodes_cap_max - pv->row_first) * pv->stride +
+		                     (uint64_t)atomic_load(&pv->up_n) * pv->M * 4;
+	}
 }
 
 /* --- recalibration --- */
@@ -343,18 +432,19 @@ static int copy_view(struct index *ix, const struct hnsw_view *v, struct hnsw_vi
 	int8_t *scratch8 = mem_alloc(MEM_index_work, ix->dim);
 	int rc = scratch && scratch8 ? 0 : -ENOMEM;
 	for (uint32_t s = 0; !rc && s < ROWS_SEGS; s++) {
-		uint32_t n = rows_in_seg(ix, v, s), first = rows_seg_first(s);
-		if (!n || !atomic_load(&v->seg[s]))
-			continue;
-		rc = nodes_grow(nv, s);
-		for (uint32_t i = 0; !rc && i < n; i++) {
-			const uint8_t *from = hnsw_block(v, first + i);
-			uint8_t *to = hnsw_block(nv, first + i);
-			memcpy(to, from, recode ? v->off_a : v->stride);
-			if (recode && (atomic_load_explicit(hnsw_meta(nv, first + i), memory_order_relaxed) &
-			                      HNSW_META_LEVEL))
-				(void)codes_put(ix, nv, first + i, scratch,
-				        scratch8); /* what it clips is in the calibration's loss */
+		uint32_t row, end;
+		hnsw_seg_range(ix, v, s, &row, &end);
+		for (; !rc && row < end; row++) {
+			const uint8_t *from = hnsw_block(v, row);
+			if (!(atomic_load_explicit(hnsw_meta(v, row), memory_order_relaxed) & HNSW_META_LEVEL))
+				continue; /* a row without a node has no block worth copying */
+			if (row < atomic_load(&nv->lo[s]) || row >= atomic_load(&nv->hi[s]))
+				rc = nodes_grow(nv, row);
+			if (rc)
+				break;
+			memcpy(hnsw_block(nv, row), from, recode ? v->off_a : v->stride);
+			if (recode)
+				(void)codes_put(ix, nv, row, scratch, scratch8); /* its loss is in the calibration */
 		}
 	}
 	uint32_t up = atomic_load(&v->up_n);
@@ -379,7 +469,7 @@ static void *copy_of(const void *p, size_t n)
 		memcpy(to, p, n);
 	return to;
 }
-static int codes_copy(struct codes *to, const struct codes *from)
+int hnsw_codes_copy(struct codes *to, const struct codes *from)
 {
 	*to = *from;
 	to->mean = from->mean ? copy_of(from->mean, from->in_dim * sizeof(float)) : NULL;
@@ -441,9 +531,10 @@ static int up_free_find(struct index *ix, struct hnsw_view *v)
 	if (!used)
 		return -ENOMEM;
 	for (uint32_t s = 0; s < ROWS_SEGS; s++) {
-		uint32_t n = atomic_load(&v->seg[s]) ? rows_in_seg(ix, v, s) : 0;
-		for (uint32_t i = 0; i < n; i++) {
-			uint32_t meta = atomic_load(hnsw_meta(v, rows_seg_first(s) + i));
+		uint32_t row, end;
+		hnsw_seg_range(ix, v, s, &row, &end);
+		for (; row < end; row++) {
+			uint32_t meta = atomic_load(hnsw_meta(v, row));
 			for (uint32_t l = 1; l < (meta & HNSW_META_LEVEL); l++) {
 				uint32_t r = (meta >> HNSW_META_SHIFT) + l - 1;
 				used[r >> 3] = (uint8_t)(used[r >> 3] | 1u << (r & 7));
@@ -463,18 +554,17 @@ int index_resident(struct index *ix)
 		return 0;
 	VX_TRY(hnsw_map_verify(ix, v));
 	VX_TRY(hnsw_view_new(ix, v->codes.kind, &nv));
-	int rc = codes_copy(&nv->codes, &v->codes);
+	int rc = hnsw_codes_copy(&nv->codes, &v->codes);
 	if (!rc)
 		rc = copy_view(ix, v, nv, false);
 	for (uint32_t s = 0; !rc && s < ROWS_SEGS; s++) {
-		uint32_t n = rows_in_seg(ix, nv, s), first = rows_seg_first(s);
-		if (n && atomic_load(&nv->seg[s]))
+		uint32_t row, end;
+		hnsw_seg_range(ix, nv, s, &row, &end);
+		if (row < end)
 			rc = indeg_grow(ix, s);
-		else
-			n = 0;
-		for (uint32_t i = 0; !rc && i < n; i++) {
-			hnsw_link *l = hnsw_links0(nv, first + i);
-			if (!(atomic_load(hnsw_meta(nv, first + i)) & HNSW_META_LEVEL))
+		for (; !rc && row < end; row++) {
+			hnsw_link *l = hnsw_links0(nv, row);
+			if (!(atomic_load(hnsw_meta(nv, row)) & HNSW_META_LEVEL))
 				continue;
 			for (uint32_t j = 0; j < nv->M0 && l[j] != HNSW_EMPTY; j++)
 				if (rows_seg(l[j]) != s)

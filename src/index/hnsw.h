@@ -34,6 +34,8 @@
 #define HNSW_WRITERS_MAX 16u
 #define HNSW_LOCKS       1024u
 #define HNSW_PAGE        4096u
+#define HNSW_PARTS_MAX   256u
+#define HNSW_COLD_RUN    32u /* codes read at once from a cold graph */
 #define HNSW_HEAP_MAX    32768u /* open candidates of a filtered walk; more, and the exact scan takes over */
 
 typedef _Atomic uint32_t hnsw_link;
@@ -63,7 +65,10 @@ struct codes {
 /* what readers see; replaced as a whole when codes are recalibrated or a mapped graph becomes resident */
 struct hnsw_view {
 	uint32_t M, M0, stride, off_meta, off_a, off_code;
-	uint32_t nodes_cap_max; /* rows a mapped view has; HNSW_EMPTY for a resident one */
+	uint32_t nodes_cap_max; /* end of the rows a mapped view has; HNSW_EMPTY for a resident one */
+	uint32_t row_first; /* of a mapped view; 0 */
+	_Atomic uint32_t lo[ROWS_SEGS], hi[ROWS_SEGS]; /* resident: rows of the segment whose memory may be touched */
+	size_t com_lo[ROWS_SEGS], com_hi[ROWS_SEGS]; /* the same in bytes, of a segment that is charged as it is used */
 	_Atomic(uint8_t *) seg[ROWS_SEGS];
 	_Atomic(hnsw_link *) up[ROWS_SEGS];
 	_Atomic uint32_t up_n; /* upper link rows in use or free; next fresh one */
@@ -92,6 +97,7 @@ struct hnsw_scorer {
 	int32_t bias;
 	float qnorm2; /* CODE_EXACT */
 	uint64_t distances;
+	uint8_t *cold; /* room for codes read from a cold graph; NULL: the view is memory */
 };
 
 #define HNSW_CANDS (3u * 128u + 8u) /* a node's links, a deleted neighbour's, and the new one */
@@ -116,6 +122,10 @@ struct hnsw_work {
 	uint32_t ids[HNSW_BATCH];
 	float dist[HNSW_BATCH];
 	struct hnsw_write_area *wr; /* writers only */
+	uint8_t *cold; /* a page, a link row, codes: what is read from cold graphs */
+	size_t cold_cap;
+	struct index_hit *hits; /* [ef_cap + 1] of one part; only where there are parts */
+	uint32_t hits_cap;
 };
 
 struct index {
@@ -140,6 +150,14 @@ struct index {
 	pthread_mutex_t *node_lock; /* [HNSW_LOCKS] while several build */
 	bool parallel, no_project;
 	uint32_t changes; /* since the last look at reachability */
+	/* parts (hnsw_part.c): sealed graphs over other rows of the same collection, searched beside this one */
+	struct os *os;
+	int dirfd;
+	uint64_t part_bytes; /* 0: this graph grows without end */
+	struct index *part[HNSW_PARTS_MAX];
+	_Atomic uint32_t part_n;
+	_Atomic uint64_t *has; /* of a part: rows linked in it, bit row - row_first */
+	_Atomic uint32_t gone; /* of a part: rows taken out of `has` since it was sealed */
 	struct hnsw_work *read_work; /* [readers] */
 	struct hnsw_work *write_work; /* [HNSW_WRITERS_MAX] */
 };
@@ -179,7 +197,7 @@ static inline hnsw_link *hnsw_links(const struct hnsw_view *v, uint32_t row, uin
 }
 static inline bool hnsw_has(const struct hnsw_view *v, uint32_t row)
 {
-	return row < v->nodes_cap_max && rows_seg(row) < ROWS_SEGS &&
+	return row < v->nodes_cap_max && row >= v->row_first && rows_seg(row) < ROWS_SEGS &&
 	       atomic_load_explicit(&v->seg[rows_seg(row)], memory_order_acquire);
 }
 int hnsw_view_new(const struct index *ix, uint8_t kind, struct hnsw_view **ret);
@@ -193,6 +211,9 @@ _Atomic uint16_t *hnsw_indeg(const struct index *ix, uint32_t row);
 int hnsw_recode(struct index *ix, const uint32_t *sample, uint32_t sample_n, bool force);
 /* hnsw_codes_trial - do projected codes keep neighbours apart here? If not, all rows are coded in full, for good. */
 int hnsw_codes_trial(struct index *ix);
+/* hnsw_seg_range - rows of a segment that may be linked: [*from, *to). */
+void hnsw_seg_range(const struct index *ix, const struct hnsw_view *v, uint32_t s, uint32_t *from, uint32_t *to);
+int hnsw_codes_copy(struct codes *to, const struct codes *from);
 void hnsw_layout(struct hnsw_view *v, uint32_t M, uint32_t M0, uint8_t kind, uint32_t dim);
 int hnsw_writable(struct index *ix);
 
@@ -201,6 +222,8 @@ int hnsw_work_take(struct index *ix, struct hnsw_work *set, uint32_t n, struct h
 void hnsw_work_put(struct hnsw_work *w);
 int hnsw_writer_take(struct index *ix, struct hnsw_work **ret);
 int hnsw_work_prepare(const struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, uint32_t ef);
+/* hnsw_work_parts - room for a part's answer, and for what is read of cold ones. */
+int hnsw_work_parts(const struct index *ix, struct hnsw_work *w, uint32_t ef);
 int hnsw_work_heap(struct hnsw_work *w); /* room for the open candidates of a filtered walk */
 void hnsw_work_done(struct hnsw_work *w);
 /* hnsw_tags_next - forget all visits: a new generation, or a cleared table every 65,535th time. */
@@ -311,7 +334,22 @@ void hnsw_reselect(struct index *ix, const struct hnsw_view *v, struct hnsw_work
         struct hnsw_cand *cand, uint32_t n, uint32_t dropped);
 void hnsw_sort(struct hnsw_cand *c, uint32_t n);
 
+/* --- parts (hnsw_part.c) --- */
+bool part_has(const struct index *part, uint32_t row);
+void part_drop(struct index *part, uint32_t row); /* the row is linked there no more */
+int part_add(struct index *ix, struct index *part); /* taken on success */
+/* part_room - seal what is linked so far when it has grown to a part's size. Writer, alone. */
+int part_room(struct index *ix);
+
 /* --- mapped files (hnsw_io.c) --- */
+bool hnsw_cold(const struct hnsw_view *v); /* read by pread, not through the map */
+/* hnsw_read - n bytes at @at in the map, by pread, pages' CRC checked at first. false: damaged, ix->failed is set, `to` is zeros */
+bool hnsw_read(struct index *ix, const struct hnsw_view *v, const void *at, size_t n, void *to, uint8_t *page);
+/* hnsw_image_write - the graph as one image of a file, from @at on; *ret_end is where it ends. @more: another follows. */
+int hnsw_image_write(
+        struct index *ix, struct os *os, int fd, uint64_t at, uint64_t generation, bool more, uint64_t *ret_end);
+/* hnsw_image_open - a sealed part over the image at @at of a file; fd is dup'ed. */
+int hnsw_image_open(struct index *ix, int fd, uint64_t at, bool cold, struct index **ret);
 void hnsw_map_free(struct hnsw_map *m);
 /* hnsw_map_touch - the pages of [p, p + n) have been checked; false: damaged, ix->failed is set. */
 int hnsw_map_verify(struct index *ix, const struct hnsw_view *v); /* every page, every link and level */

@@ -94,13 +94,12 @@ static void check_links(
 		}
 	}
 }
-int index_check(struct index *ix, struct index_report *ret)
+static int check_one(struct index *ix, struct index_report *ret)
 {
 	struct hnsw_view *v = atomic_load(&ix->view);
 	struct reach r;
 	uint32_t n = rows_n(ix, v), nodes = 0, entry = (uint32_t)atomic_load(&ix->entry);
 	uint32_t entry_level = (uint32_t)(atomic_load(&ix->entry) >> 32);
-	memset(ret, 0, sizeof(*ret));
 	if (v->map)
 		VX_TRY(hnsw_map_verify(ix, v));
 	uint16_t *in = v->map ? NULL : mem_zalloc(MEM_index_work, ((size_t)n + 1) * sizeof(*in));
@@ -119,7 +118,7 @@ int index_check(struct index *ix, struct index_report *ret)
 		for (uint32_t l = 0; l < levels && l <= HNSW_LEVEL_MAX; l++)
 			check_links(v, n, x, l, in, ret);
 	}
-	ret->nodes = nodes;
+	ret->nodes += nodes;
 	for (uint32_t x = 0; in && x < n; x++)
 		if (level_of(v, x) && in[x] < UINT16_MAX - 64)
 			ret->bad_indegree += in[x] != atomic_load(hnsw_indeg(ix, x));
@@ -127,12 +126,22 @@ int index_check(struct index *ix, struct index_report *ret)
 		ret->bad_level++;
 	else if (nodes)
 		walk(v, &r, n, entry);
-	ret->unreachable = nodes - r.tail;
+	ret->unreachable += nodes - r.tail;
 	reach_done(&r);
 	mem_free(MEM_index_work, in);
 	bool bad = ret->unreachable || ret->out_of_bounds || ret->bad_level || ret->self_links ||
-	           ret->duplicate_links || ret->bad_indegree || nodes != index_count(ix);
+	           ret->duplicate_links || ret->bad_indegree || nodes != atomic_load(&ix->count);
 	return bad ? -VX_ERR_graph_corrupt : 0;
+}
+int index_check(struct index *ix, struct index_report *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	int rc = check_one(ix, ret);
+	for (uint32_t i = 0; i < atomic_load(&ix->part_n); i++) {
+		int e = check_one(ix->part[i], ret);
+		rc = rc ? rc : e;
+	}
+	return rc;
 }
 /* the nearest reachable node that takes a link to x */
 static bool attach(struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, uint32_t x, bool room)
@@ -174,7 +183,7 @@ int index_repair(struct index *ix, uint64_t *ret_found)
 		rc = reach_init(&r, n);
 		if (!rc) {
 			walk(v, &r, n, entry);
-			for (uint32_t x = 0; x < n && r.tail < index_count(ix); x++) {
+			for (uint32_t x = 0; x < n && r.tail < atomic_load(&ix->count); x++) {
 				if (!level_of(v, x) || (r.seen[x >> 6] >> (x & 63) & 1))
 					continue;
 				found++;

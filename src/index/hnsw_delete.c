@@ -142,6 +142,12 @@ int index_delete(struct index *ix, uint32_t row)
 	struct hnsw_work *w;
 	if (!index_linked(ix, row))
 		return -ENOENT;
+	for (uint32_t i = 0; i < atomic_load(&ix->part_n); i++) {
+		if (part_has(ix->part[i], row)) {
+			part_drop(ix->part[i], row);
+			return 0;
+		}
+	}
 	VX_TRY(hnsw_writable(ix));
 	VX_TRY(hnsw_writer_take(ix, &w));
 	struct hnsw_view *v = atomic_load(&ix->view);

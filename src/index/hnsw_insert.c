@@ -12,12 +12,15 @@
 #include <math.h>
 #include <string.h>
 #include "base/thread.h"
+#include "base/trim.h"
 #include "index/hnsw.h"
 
 #define BUILD_STACK  (128u << 10)
 #define CLIP_LOOK    1024u /* inserts between looks at the share of clipped components */
 #define CLIP_SHARE   0.02
 #define TRIAL_ROWS   8192u
+#define PART_RUN     16384u /* rows between looks at a part's size */
+#define TRIM_LINKS   64u
 #define REPAIR_LEAST 500u /* changes between looks at reachability, */
 #define REPAIR_SHARE 8u /* and not before an 8th of the nodes changed: a few node visits a change */
 
@@ -298,7 +301,9 @@ int hnsw_link_row(struct index *ix, struct hnsw_work *w, uint32_t row)
 /* codes follow the data: at growing sizes, and when many components fall outside the range */
 static int look_at_codes(struct index *ix, const uint32_t *sample, uint32_t n)
 {
-	uint32_t count = index_count(ix);
+	uint32_t count = atomic_load(&ix->count);
+	if (!count && atomic_load(&ix->part_n))
+		return 0; /* those of the part before */
 	if (!count) {
 		ix->recalibrate_at = n < 64 ? 64 : n * 8 > n ? n * 8 : UINT32_MAX;
 		return hnsw_recode(ix, sample, n, true);
@@ -325,6 +330,7 @@ int index_insert(struct index *ix, uint32_t row)
 	if (index_linked(ix, row))
 		VX_TRY(index_delete(ix, row));
 	VX_TRY(hnsw_writable(ix));
+	VX_TRY(part_room(ix));
 	VX_TRY(look_at_codes(ix, &row, 1));
 	VX_TRY(hnsw_writer_take(ix, &w));
 	int rc = hnsw_link_row(ix, w, row);
@@ -335,7 +341,7 @@ int index_insert(struct index *ix, uint32_t row)
 int hnsw_changed(struct index *ix)
 {
 	uint64_t found;
-	if (++ix->changes < REPAIR_LEAST || ix->changes < index_count(ix) / REPAIR_SHARE)
+	if (++ix->changes < REPAIR_LEAST || ix->changes < atomic_load(&ix->count) / REPAIR_SHARE)
 		return 0;
 	int rc = index_repair(ix, &found);
 	return rc == -ENOMEM ? 0 : rc; /* it was housekeeping; the change itself is done */
@@ -368,6 +374,8 @@ static void build_thread(void *arg)
 			break;
 		if (!index_linked(b->ix, b->rows[i]))
 			rc = hnsw_link_row(b->ix, w, b->rows[i]);
+		if (!(i % TRIM_LINKS))
+			trim_poll(); /* the stored vectors were read by their map */
 	}
 	if (taken)
 		hnsw_work_put(w);
@@ -407,20 +415,19 @@ static int build_run(struct build *b, uint32_t threads)
 	mem_free(MEM_index_work, t);
 	return atomic_load(&b->rc);
 }
-int index_build(struct index *ix, const uint32_t *rows, uint32_t n, uint32_t threads, const _Atomic int *stop)
+static int build_part(struct index *ix, const uint32_t *rows, uint32_t n, uint32_t threads, const _Atomic int *stop)
 {
 	struct build b = {.ix = ix, .rows = rows, .stop = stop};
 	uint32_t rows_n = atomic_load_explicit(&ix->rows->n, memory_order_acquire);
 	for (uint32_t i = 0; i < n; i++)
 		if (rows[i] >= rows_n || !rows_vec(ix->rows, rows[i]))
 			return -EINVAL;
-	if (!n)
-		return 0;
 	VX_TRY(hnsw_writable(ix));
+	VX_TRY(part_room(ix));
 	VX_TRY(look_at_codes(ix, rows, n));
 	threads = threads < 1 ? 1 : threads > HNSW_WRITERS_MAX ? HNSW_WRITERS_MAX : threads;
 	/* codes are put to the trial on the first rows, when changing them is cheap, and again on all */
-	if (n > 2 * TRIAL_ROWS && index_count(ix) < TRIAL_ROWS) {
+	if (n > 2 * TRIAL_ROWS && atomic_load(&ix->count) < TRIAL_ROWS) {
 		b.n = TRIAL_ROWS;
 		VX_TRY(build_run(&b, threads));
 		VX_TRY(hnsw_codes_trial(ix));
@@ -431,4 +438,12 @@ int index_build(struct index *ix, const uint32_t *rows, uint32_t n, uint32_t thr
 	uint64_t found;
 	VX_TRY(hnsw_codes_trial(ix));
 	return index_repair(ix, &found);
+}
+int index_build(struct index *ix, const uint32_t *rows, uint32_t n, uint32_t threads, const _Atomic int *stop)
+{
+	uint32_t run = ix->part_bytes ? PART_RUN : n;
+	int rc = 0;
+	for (uint32_t at = 0; at < n && !rc && !(stop && atomic_load_explicit(stop, memory_order_relaxed)); at += run)
+		rc = build_part(ix, rows + at, n - at < run ? n - at : run, threads, stop);
+	return rc;
 }

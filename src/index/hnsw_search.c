@@ -42,9 +42,31 @@ static inline void prefetch_row(const struct vec_rows *r, uint32_t id)
 	for (uint32_t i = 0; p && i < n; i += 64)
 		__builtin_prefetch(p + i);
 }
-/* the link row of a node seen in a graph that may come from a damaged file: NULL when it leads nowhere */
-static inline const hnsw_link *links_of(struct index *ix, const struct hnsw_view *v, uint32_t id, uint32_t level)
+/* the same of a cold graph, read into the work area: a page for checking comes first there, then the links, then codes */
+static const hnsw_link *links_cold(
+        struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, uint32_t id, uint32_t level)
 {
+	uint8_t *page = w->cold, *to = w->cold + HNSW_PAGE;
+	const hnsw_link *at = hnsw_links0(v, id);
+	uint32_t meta, n = v->M0;
+	if (level) {
+		if (!hnsw_read(ix, v, (const void *)hnsw_meta(v, id), sizeof(meta), &meta, page))
+			return NULL;
+		uint32_t up = (meta >> HNSW_META_SHIFT) + level - 1;
+		if ((meta & HNSW_META_LEVEL) <= level || up >= atomic_load_explicit(&v->up_n, memory_order_acquire))
+			return NULL;
+		at = hnsw_up_row(v, up);
+		n = v->M;
+	}
+	return hnsw_read(ix, v, (const void *)at, n * sizeof(hnsw_link), to, page) ? (const hnsw_link *)(void *)to
+	                                                                           : NULL;
+}
+/* the link row of a node seen in a graph that may come from a damaged file: NULL when it leads nowhere */
+static inline const hnsw_link *links_of(
+        struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, uint32_t id, uint32_t level)
+{
+	if (v->map && hnsw_cold(v))
+		return links_cold(ix, v, w, id, level);
 	if (v->map && !hnsw_map_touch(ix, v->map, hnsw_block(v, id), v->stride))
 		return NULL;
 	if (!level)
@@ -65,21 +87,22 @@ static inline uint32_t id_limit(const struct hnsw_view *v, const struct hnsw_wor
 }
 static inline bool in_view(const struct hnsw_view *v, const struct hnsw_work *w, uint32_t id)
 {
-	return id < id_limit(v, w) && atomic_load_explicit(&v->seg[rows_seg(id)], memory_order_acquire);
+	return id < id_limit(v, w) && id >= v->row_first &&
+	       atomic_load_explicit(&v->seg[rows_seg(id)], memory_order_acquire);
 }
 /* neighbours of a node that were not visited yet, marked now; returns how many.  About half were, at random, so the marks are
  * tested without a branch. */
 static uint32_t gather(struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, uint32_t id, uint32_t level)
 {
-	const hnsw_link *l = links_of(ix, v, id, level);
-	const uint32_t most = level ? v->M : v->M0, limit = id_limit(v, w);
+	const hnsw_link *l = links_of(ix, v, w, id, level);
+	const uint32_t most = level ? v->M : v->M0, limit = id_limit(v, w), first = v->row_first;
 	uint16_t *tags = w->tags, tag = w->tag;
 	uint32_t n = 0, *ids = w->ids;
 	if (!l)
 		return 0;
 	for (uint32_t i = 0; i < most; i++) {
 		uint32_t to = atomic_load_explicit(&l[i], memory_order_acquire);
-		if (to >= limit) {
+		if (to >= limit || to < first) {
 			if (to == HNSW_EMPTY)
 				break;
 			continue;
@@ -88,6 +111,8 @@ static uint32_t gather(struct index *ix, const struct hnsw_view *v, struct hnsw_
 		n += tags[to] != tag;
 		tags[to] = tag;
 	}
+	if (v->map && hnsw_cold(v))
+		return n;
 	if (v->codes.bytes) {
 		for (uint32_t i = 0; i < n; i++)
 			prefetch_code(v, ids[i]);
@@ -105,7 +130,7 @@ uint32_t hnsw_greedy(struct index *ix, const struct hnsw_view *v, struct hnsw_sc
 	codes_score(s, &cur, 1, &best);
 	for (; level > stop; level--) {
 		for (bool moved = true; moved;) {
-			const hnsw_link *l = links_of(ix, v, cur, level);
+			const hnsw_link *l = links_of(ix, v, w, cur, level);
 			uint32_t n = 0;
 			moved = false;
 			for (uint32_t i = 0; l && i < v->M; i++) {
@@ -323,6 +348,25 @@ static int by_scan(struct index *ix, struct hnsw_work *w, struct index_query *q,
 		ret[i] = (struct index_hit){.row = best->c[i].id, .distance = best->c[i].d};
 	return (int)best->n;
 }
+/* what a part found goes into the answer so far: both sorted, a row once */
+static uint32_t merge(struct index_hit *ret, uint32_t n, uint32_t k, const struct index_hit *add, uint32_t m)
+{
+	for (uint32_t i = 0; i < m; i++) {
+		uint32_t at = n;
+		bool twice = false;
+		for (uint32_t j = 0; j < n && !twice; j++)
+			twice = ret[j].row == add[i].row;
+		while (at && (add[i].distance < ret[at - 1].distance ||
+		                     (add[i].distance == ret[at - 1].distance && add[i].row < ret[at - 1].row)))
+			at--;
+		if (twice || at >= k)
+			continue;
+		n = n < k ? n + 1 : k;
+		memmove(&ret[at + 1], &ret[at], (size_t)(n - 1 - at) * sizeof(*ret));
+		ret[at] = add[i];
+	}
+	return n;
+}
 /* The trial: rows of the graph as queries, a wide search, all of its result ranked exactly; of the true ten, how many would the
  * usual re-rank have found?  Their distances are those of this very set, which no sample can show. */
 int hnsw_codes_trial(struct index *ix)
@@ -331,7 +375,7 @@ int hnsw_codes_trial(struct index *ix)
 	struct hnsw_work *w;
 	uint32_t n = atomic_load_explicit(&ix->rows->n, memory_order_acquire), good = 0, all = 0;
 	uint64_t entry = atomic_load(&ix->entry), hops = 0;
-	if (!v->codes.proj || index_count(ix) < 1000)
+	if (!v->codes.proj || atomic_load(&ix->count) < 1000)
 		return 0;
 	VX_TRY(hnsw_writer_take(ix, &w));
 	int rc = hnsw_work_prepare(ix, v, w, TRIAL_EF);
@@ -369,8 +413,9 @@ static uint64_t scan_price(const struct hnsw_view *v, uint64_t matches)
 {
 	return codes_exact(&v->codes) ? matches : matches + matches / 2;
 }
-static int search_in(struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, struct index_query *q,
-        uint32_t ef, struct index_hit *ret)
+/* one graph's answer; rows outside it (q->extra) with it. q->exact: it is that of all rows. */
+static int search_graph(struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, struct index_query *q,
+        uint32_t ef, uint32_t graphs, struct index_hit *ret)
 {
 	struct hnsw_scorer s;
 	uint64_t entry = atomic_load_explicit(&ix->entry, memory_order_acquire), most = UINT64_MAX;
@@ -382,7 +427,7 @@ static int search_in(struct index *ix, const struct hnsw_view *v, struct hnsw_wo
 		return answer(ix, v, w, q, &w->pool, &w->res, ret);
 	}
 	if (filtered) {
-		uint64_t m = count_matches(q, rows_n), walk = (uint64_t)STEP_DISTANCES * ef;
+		uint64_t m = count_matches(q, rows_n), walk = (uint64_t)STEP_DISTANCES * ef * graphs;
 		if (!m)
 			return 0;
 		most = scan_price(v, m);
@@ -390,6 +435,7 @@ static int search_in(struct index *ix, const struct hnsw_view *v, struct hnsw_wo
 			return by_scan(ix, w, q, ret);
 	}
 	codes_query(ix, v, &s, q->q, w->qf, w->qe);
+	s.cold = v->map && hnsw_cold(v) ? w->cold : NULL;
 	uint32_t from = hnsw_greedy(ix, v, &s, w, (uint32_t)entry, (uint32_t)(entry >> 32), 0, &d);
 	int rc;
 	if (!filtered) {
@@ -400,7 +446,7 @@ static int search_in(struct index *ix, const struct hnsw_view *v, struct hnsw_wo
 		rc = answer(ix, v, w, q, &w->pool, &w->res, ret);
 		/* dead rows in the pool took places: walk again past them */
 		if (rc < 0 || (uint32_t)rc == q->k || w->pool.n < w->pool.cap)
-			goto done;
+			return rc;
 		s.distances = 0;
 		filtered = true;
 	}
@@ -410,8 +456,35 @@ static int search_in(struct index *ix, const struct hnsw_view *v, struct hnsw_wo
 		return rc;
 	if (rc == 1)
 		return by_scan(ix, w, q, ret);
-	rc = answer(ix, v, w, q, &w->res, &w->pool, ret);
-done:
+	return answer(ix, v, w, q, &w->res, &w->pool, ret);
+}
+static int search_in(struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, struct index_query *q,
+        uint32_t ef, struct index_hit *ret)
+{
+	uint32_t rows_n = atomic_load_explicit(&ix->rows->n, memory_order_acquire);
+	uint32_t parts = atomic_load_explicit(&ix->part_n, memory_order_acquire);
+	int rc = search_graph(ix, v, w, q, ef, parts + 1, ret);
+	parts = atomic_load_explicit(&ix->part_n, memory_order_acquire); /* after view and entry: hnsw_part.c */
+	for (uint32_t i = 0; i < parts && rc >= 0 && !q->exact; i++) {
+		struct index *p = ix->part[i];
+		const struct hnsw_view *pv = atomic_load(&p->view);
+		struct index_query pq = *q;
+		pq.extra_n = 0;
+		VX_TRY(hnsw_work_parts(ix, w, ef));
+		int n = search_graph(p, pv, w, &pq, ef, parts + 1, w->hits);
+		q->distances = pq.distances;
+		q->hops = pq.hops;
+		if (n < 0)
+			return n;
+		q->exact = pq.exact;
+		if (pq.exact) {
+			memcpy(ret, w->hits, (size_t)n * sizeof(*ret));
+			return n;
+		}
+		rc = (int)merge(ret, (uint32_t)rc, q->k, w->hits, (uint32_t)n);
+	}
+	if (rc < 0 || q->exact)
+		return rc;
 	if (index_failed(ix))
 		return -VX_ERR_graph_corrupt;
 	/* fewer than asked: only a scan can tell whether there are more */

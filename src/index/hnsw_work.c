@@ -61,7 +61,7 @@ static int grow(void *pp, size_t bytes)
 int hnsw_work_prepare(const struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, uint32_t ef)
 {
 	uint32_t need = atomic_load_explicit(&ix->rows->n, memory_order_acquire);
-	if (v->map && need > v->nodes_cap_max)
+	if (v->map && need > v->nodes_cap_max && !atomic_load_explicit(&ix->part_n, memory_order_acquire))
 		need = v->nodes_cap_max;
 	if (w->tags_cap < need) {
 		uint32_t cap = w->tags_cap ? w->tags_cap : 1024;
@@ -93,6 +93,23 @@ int hnsw_work_prepare(const struct index *ix, const struct hnsw_view *v, struct 
 	w->heap_n = 0;
 	return 0;
 }
+int hnsw_work_parts(const struct index *ix, struct hnsw_work *w, uint32_t ef)
+{
+	/* a page, the longest link row, codes with their terms: bf16 has the longest */
+	size_t cold = HNSW_PAGE + 128 * sizeof(hnsw_link) + HNSW_COLD_RUN * (((size_t)ix->dim * 2 + 15) & ~(size_t)7);
+	if (w->cold_cap < cold) {
+		VX_TRY(grow(&w->cold, cold));
+		w->cold_cap = cold;
+	}
+	if (w->hits_cap < ef) {
+		VX_TRY(grow(&w->hits, ((size_t)ef + 1) * sizeof(*w->hits)));
+		w->hits_cap = ef;
+	}
+	w->pool.cap = w->res.cap = ef;
+	w->pool.n = w->res.n = w->pool.next = w->res.next = 0;
+	w->heap_n = 0;
+	return 0;
+}
 int hnsw_work_heap(struct hnsw_work *w)
 {
 	if (!w->heap)
@@ -105,6 +122,8 @@ void hnsw_work_done(struct hnsw_work *w)
 	mem_free(MEM_index_work, w->pool.c);
 	mem_free(MEM_index_work, w->res.c);
 	mem_free(MEM_index_work, w->heap);
+	mem_free(MEM_index_work, w->cold);
+	mem_free(MEM_index_work, w->hits);
 	mem_free(MEM_index_work, w->wr);
 	mem_free(MEM_index_work, w->qf);
 	mem_free(MEM_index_work, w->qf2);

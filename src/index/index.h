@@ -19,6 +19,11 @@ struct index_cfg {
 	uint32_t threads; /* search work areas: most searches at once. 0: 8 */
 	uint64_t seed; /* of the level draw; 0: fixed default */
 	uint8_t codes; /* enum index_codes */
+	/* A graph larger than memory: when it has grown to part_bytes it is sealed, written to an unlinked file in dirfd and read from
+	 * there block by block, and another begins; searches ask all of them. 0: never. */
+	uint64_t part_bytes;
+	struct os *os;
+	int dirfd;
 };
 struct index_hit {
 	uint32_t row;
@@ -96,6 +101,8 @@ int index_open(const struct vec_rows *rows, const struct index_cfg *cfg, struct 
 int index_resident(struct index *ix);
 /* index_failed - a page of the mapped graph was found damaged: the caller answers exactly and rebuilds. */
 bool index_failed(const struct index *ix);
+/* index_worn - more than half of what sealed parts hold is gone from the collection: the caller builds anew. */
+bool index_worn(const struct index *ix);
 
 struct index_report {
 	uint64_t nodes, links, unreachable, one_way, out_of_bounds, bad_level, self_links, duplicate_links,
@@ -112,5 +119,6 @@ struct index_stats {
 	uint64_t bytes, mapped_bytes;
 	uint8_t codes;
 	bool mapped;
+	uint32_t parts; /* sealed */
 };
 void index_stats(const struct index *ix, struct index_stats *ret);

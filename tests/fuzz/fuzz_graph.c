@@ -17,9 +17,12 @@
 #define ROWS_N    300u
 #define DIM       12u
 #define PAGE      4096u
-#define AT_CRC_AT 112u /* struct file_header in hnsw_io.c */
-#define AT_TABLE  128u
-#define AT_HEADER 132u
+#define HEADER    152u /* struct file_header in hnsw_io.c */
+#define AT_CRC_AT 120u
+#define AT_BYTES  128u
+#define AT_MORE   140u
+#define AT_TABLE  144u
+#define AT_HEADER 148u
 
 static struct vec_rows rows;
 static uint8_t *slots;
@@ -77,17 +80,28 @@ static int setup(unsigned k)
 	atomic_store(&rows.n, ROWS_N);
 	return 0;
 }
-static void checksums(uint8_t *b, size_t n)
+static void checksums_of_image(uint8_t *b, size_t n)
 {
-	uint64_t crc_at = n >= 136 ? le64_get(b + AT_CRC_AT) : 0;
+	uint64_t crc_at = n >= HEADER ? le64_get(b + AT_CRC_AT) : 0;
 	if (n >= PAGE && crc_at >= PAGE && crc_at % PAGE == 0 && crc_at < n) {
 		for (uint64_t p = 1; p < crc_at / PAGE; p++)
 			if (crc_at + p * 4 <= n)
 				le32_put(b + crc_at + (p - 1) * 4, crc32c(0, b + p * PAGE, PAGE));
 		le32_put(b + AT_TABLE, crc32c(0, b + crc_at, n - crc_at));
 	}
-	if (n >= 136)
+	if (n >= HEADER)
 		le32_put(b + AT_HEADER, crc32c(0, b, AT_HEADER));
+}
+static void checksums(uint8_t *b, size_t n)
+{
+	for (size_t at = 0; at < n && n - at >= HEADER;) {
+		uint64_t bytes = le64_get(b + at + AT_BYTES);
+		bool more = le32_get(b + at + AT_MORE) == 1 && bytes && bytes < n - at;
+		checksums_of_image(b + at, more ? (size_t)bytes : n - at);
+		if (!more)
+			return;
+		at += (size_t)bytes;
+	}
 }
 static void use(struct index *ix)
 {
@@ -123,7 +137,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memfd = memfd_create("graph", MFD_CLOEXEC);
 	if (memfd < 0 || write(memfd, b, size - 1) != (ssize_t)(size - 1))
 		abort();
-	if (index_open(&rows, NULL, &os, AT_FDCWD, "g", &generation, &ix) == 0) {
+	struct index_cfg cfg = {.os = &os, .dirfd = AT_FDCWD, .part_bytes = data[0] & 1 ? 2000 : 0};
+	if (index_open(&rows, &cfg, &os, AT_FDCWD, "g", &generation, &ix) == 0) {
 		use(ix);
 		(void)index_check(ix, &rep); /* any verdict */
 		if (index_resident(ix) == 0) {
@@ -150,8 +165,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 int main(int argc, char **argv)
 {
 	int dir = open(argv[1], O_RDONLY | O_DIRECTORY);
-	for (unsigned k = 0; k < KINDS; k++) {
-		struct index_cfg cfg = {.codes = kinds[k].codes, .M = 4, .ef_construction = 20};
+	for (unsigned at = 0; at < 2 * KINDS; at++) {
+		/* each kind whole and in parts */
+		unsigned k = at % KINDS;
+		struct index_cfg cfg = {.codes = kinds[k].codes,
+		        .M = 4,
+		        .ef_construction = 20,
+		        .os = os_real(),
+		        .dirfd = dir,
+		        .part_bytes = at < KINDS ? 0 : 1500};
 		struct index *ix;
 		char name[32], path[64];
 		setup(k);
@@ -160,8 +182,8 @@ int main(int argc, char **argv)
 		for (uint32_t i = 0; i < (k ? 60 : ROWS_N); i++)
 			if (index_insert(ix, i))
 				return 1;
-		snprintf(name, sizeof(name), "kind%u", k);
-		snprintf(path, sizeof(path), "kind%u.raw", k);
+		snprintf(name, sizeof(name), "kind%u", at);
+		snprintf(path, sizeof(path), "kind%u.raw", at);
 		if (index_publish(ix, os_real(), dir, path, 1))
 			return 1;
 		index_free(ix);
