@@ -310,6 +310,7 @@ void eng_free(struct engine *e)
 	oid_ring_done(&e->look_q);
 	oid_ring_done(&e->walk_q);
 	oid_ring_done(&e->ignore_q);
+	oid_ring_done(&e->loose_q);
 	pool_done(&e->ops);
 	wq_done(&e->search_q);
 	wq_done(&e->update_q);

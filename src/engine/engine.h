@@ -80,13 +80,20 @@ void eng_note_open_write(struct engine *e, const struct obj_key *key);
 void eng_note_release_write(
         struct engine *e, const struct eng_file *f, const struct obj_key *parent, const char *name, bool wrote);
 void eng_note_changed(struct engine *e, const struct eng_file *f); /* truncate, fallocate without a handle */
+/* somebody has written it, perhaps long told: compared with what is known of it */
+void eng_note_seen(struct engine *e, const struct eng_file *f);
 void eng_note_create(struct engine *e, const struct eng_file *f, const struct obj_key *parent,
         const char *name); /* file, dir, link */
 void eng_note_link(struct engine *e, const struct eng_file *f, const struct obj_key *parent, const char *name);
 /* @nlink_left: links that remain */
 void eng_note_unlink(struct engine *e, const struct obj_key *key, const struct obj_key *parent, const char *name,
         uint64_t nlink_left, bool dir);
-/* rename; @moved is the object now at the new name; @over the one that was replaced there (len 0: none, over_left: its links left);
+/* eng_note_gone - the same, told late by a watcher: by now the name may be another object's, which is left alone */
+void eng_note_gone(struct engine *e, const struct obj_key *key, const struct obj_key *parent, const char *name,
+        uint64_t nlink_left, bool dir);
+/* eng_note_settled - a watcher has told all it has heard: what has no name now is looked for */
+void eng_note_settled(struct engine *e);
+/* rename; @moved is the object now at the new name; old_parent len 0: from somewhere; @over the one that was replaced there (len 0: none, over_left: its links left);
  * exchange: both moved */
 struct eng_rename {
 	struct obj_key moved, over, old_parent, new_parent;
@@ -101,9 +108,23 @@ void eng_note_attr(struct engine *e, const struct obj_key *key, const struct sta
 /* user.vexfs.ignore was set or removed on a directory or file */
 void eng_note_ignore(struct engine *e, const struct obj_key *key);
 
+/* who hears of changes behind the mount, so that `wait` covers them: ask() gives a ticket at once; told(ticket) turns true when all that
+ * happened before ask() has been noted, and eng_poke() follows.  Set before the session serves, NULL when the watcher goes. */
+struct eng_watch {
+	void *u;
+	uint64_t (*ask)(void *u);
+	bool (*told)(void *u, uint64_t ticket);
+};
+void eng_set_watch(struct engine *e, const struct eng_watch *w);
+/* eng_name_key - the object that is known by this name. false: none, or nobody knows yet. */
+bool eng_name_key(struct engine *e, const struct obj_key *parent, const char *name, struct obj_key *ret);
+
 /* ---- cheap reads from memory [FUSE thread, never parks] ---------------------------------------------------------------------- */
 /* eng_known - may this file have a vector, payload or text at all? false answers most xattr probes at once. Store not open: true. */
 bool eng_known(struct engine *e, const struct obj_key *key);
+
+/* eng_access - access(2) below the root as this caller, ACLs, groups and every ancestor included. 0, -EACCES, -ENOENT ... */
+int eng_access(struct engine *e, const struct eng_caller *who, const char *path, int mode);
 
 /* eng_points - has this file user vectors or a payload that could travel with it? 1 and at least so many bytes of vectors; 0 no;
  * -1 the store is not open, nobody knows. */

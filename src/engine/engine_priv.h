@@ -83,6 +83,9 @@ struct eng_obj {
 	int32_t text_error; /* why text_state is error; -VX_ERR_ignored: left out, in state not_text */
 	bool has_payload, stored;
 	uint32_t change_n; /* contents written through the mount, counted */
+	uint64_t
+	        former_dir; /* it was renamed away from this name: who saves by backup makes a new file there and removes this one */
+	char *former; /* NULL: not */
 	uint64_t heir; /* the object that has its name now: inherits, should this one turn out to be gone */
 	uint64_t text_commit; /* e->text_commits when it was committed last */
 	uint32_t text_seen; /* change_n when the text that is searched was read */
@@ -268,7 +271,7 @@ void op_undone(struct eng_op *o); /* undo.c */
 void ops_wait_room(struct engine *e, uint32_t want_free);
 
 /* ---- notes kept while the store is not open ---------------------------------------------------------------------------------- */
-enum note_kind { NOTE_release, NOTE_changed, NOTE_create, NOTE_link, NOTE_unlink, NOTE_rename, NOTE_attr };
+enum note_kind { NOTE_release, NOTE_changed, NOTE_seen, NOTE_create, NOTE_link, NOTE_unlink, NOTE_rename, NOTE_attr };
 struct note_stat {
 	uint64_t size, nlink;
 	int64_t mtime_ns, ctime_ns;
@@ -280,7 +283,7 @@ struct note {
 	struct obj_key key, over, parent, new_parent;
 	struct note_stat st, before;
 	uint64_t left;
-	bool wrote, last, is_dir, exchange;
+	bool wrote, last, is_dir, exchange, late;
 	const char *name, *new_name; /* borrowed, or behind the struct when kept */
 };
 void note_apply(struct engine *e, const struct note *n);
@@ -306,6 +309,7 @@ struct engine {
 	struct eng_job *parked, **parked_tail; /* by priv.p[0] */
 	uint32_t parked_n;
 	struct eng_job *waiters; /* EV_wait, by priv.p[0] */
+	struct eng_watch watch; /* told NULL: nobody hears of changes behind the mount */
 	struct note *missed, **missed_tail;
 	uint32_t missed_n;
 	_Atomic int walk_due, walk_running;
@@ -329,6 +333,9 @@ struct engine {
 	        ignore_q; /* [objects] directories whose rules of what is left out have changed; each counts as pending */
 	uint64_t err_oid[ENG_ERRORS_KEPT]; /* [objects] files that came to state error last, a ring */
 	uint32_t err_n;
+	_Atomic bool loose; /* there is something in it */
+	struct oid_ring
+	        loose_q; /* [objects] lost their last known name behind the mount: what follows may tell the new one */
 	_Atomic uint64_t pending; /* objects queued or in work */
 	_Atomic uint64_t ingest_queued, ingest_done, ingest_failed;
 
@@ -476,6 +483,10 @@ bool ignore_list_name(const char *name); /* .gitignore, .vexfsignore */
 void ignore_changed(struct engine *e,
         struct eng_obj *o); /* [objects, write] below this directory the rules have changed; NULL: nothing */
 void walk_run(struct engine *e);
+/* note_former_heir - who has the name that o was renamed away from, and may inherit. NULL: nobody. [objects] */
+struct eng_obj *note_former_heir(struct engine *e, const struct eng_obj *o);
+/* walk_compare - does what the table has of this object's content still hold? Else ingest looks. [objects, write] */
+void walk_compare(struct engine *e, struct eng_obj *o, const struct note_stat *st);
 void walk_want(struct engine *e);
 void walk_later(struct engine *e); /* at growing intervals, while something stands in the way */
 void index_thread(void *arg);

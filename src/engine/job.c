@@ -14,7 +14,7 @@
 #include "engine/engine_priv.h"
 
 /* priv: p[0] next in a list; n[0] operations out, n[1] fd is ours, n[2] answer is incomplete, n[3] walks to wait for, n[4] start,
- * n[6] what it reads of the catalog is committed */
+ * n[5] the watcher's ticket, n[6] what it reads of the catalog is committed */
 static enum perf_op perf_of(const struct eng_job *j)
 {
 	switch (j->verb) {
@@ -98,6 +98,8 @@ int job_finish(struct engine *e, struct eng_job *j, int rc, bool parked)
 		j->generation = store_generation(e->st);
 	uint64_t pending = atomic_load(&e->pending);
 	j->pending = job_owner(e, j) ? pending : pending != 0;
+	if (!job_owner(e, j))
+		j->distances = 0; /* it counts the vectors of others */
 	j->complete = !pending && !j->priv.n[2] && !atomic_load(&e->walk_due) && !atomic_load(&e->walk_running);
 	j->took_ns = os_mono_ns(e->os) - j->priv.n[4];
 	perf_op(perf_of(j), j->took_ns, 0);
@@ -151,8 +153,18 @@ int job_push(struct engine *e, struct wq *q, struct eng_job *j)
 }
 
 /* ---- waiting for quiet ---- */
+void eng_set_watch(struct engine *e, const struct eng_watch *w)
+{
+	pthread_mutex_lock(&e->life);
+	e->watch = w ? *w : (struct eng_watch){.u = NULL};
+	pthread_mutex_unlock(&e->life);
+	if (!w)
+		job_wait_check(e); /* nobody will tell them any more */
+}
 static bool quiet(struct engine *e, const struct eng_job *j)
 {
+	if (j->priv.n[5] && e->watch.told && !e->watch.told(e->watch.u, j->priv.n[5]))
+		return false;
 	return !atomic_load(&e->pending) && !atomic_load(&e->walk_due) && !atomic_load(&e->walk_running) &&
 	       atomic_load(&e->walks_done) >= j->priv.n[3];
 }
@@ -207,6 +219,7 @@ static int wait_begin(struct engine *e, struct eng_job *j)
 		job_refuse(j, -VX_ERR_shutting_down, NULL);
 		return ENG_DONE;
 	}
+	j->priv.n[5] = e->watch.ask ? e->watch.ask(e->watch.u) : 0;
 	j->priv.p[0] = e->waiters;
 	e->waiters = j;
 	pthread_mutex_unlock(&e->life);
@@ -251,6 +264,17 @@ static bool coll_seen_by(const struct eng_coll *c, const struct eng_job *j)
 {
 	return c->info.cid <= STORE_CID_TEXT || coll_may(c, &j->who, 4);
 }
+/* how many files have vectors is for the mount's owner to know; free points belong to the collection */
+static void coll_show(struct engine *e, const struct eng_job *j, struct eng_coll *c, struct eng_coll_info *ret)
+{
+	coll_fill_info(c, ret);
+	if (job_owner(e, j))
+		return;
+	pthread_mutex_lock(&c->lock);
+	ret->points = coll_may(c, &j->who, 4) ? c->ids_live : 0;
+	pthread_mutex_unlock(&c->lock);
+	ret->linked = ret->tail = ret->dead = ret->index_bytes = 0;
+}
 static int coll_list(struct engine *e, struct eng_job *j)
 {
 	uint32_t n = 0;
@@ -261,7 +285,7 @@ static int coll_list(struct engine *e, struct eng_job *j)
 	j->coll_n = 0;
 	for (struct eng_coll *c = e->colls; c && j->colls; c = c->next)
 		if (coll_seen_by(c, j))
-			coll_fill_info(c, &j->colls[j->coll_n++]);
+			coll_show(e, j, c, &j->colls[j->coll_n++]);
 	pthread_mutex_unlock(&e->coll_lock);
 	if (!j->colls)
 		return -VX_ERR_arena_full;
@@ -286,7 +310,7 @@ static int coll_info(struct engine *e, struct eng_job *j)
 	}
 	j->colls = arena_zalloc(j->arena, sizeof(*j->colls));
 	if (j->colls) {
-		coll_fill_info(c, j->colls);
+		coll_show(e, j, c, j->colls);
 		j->coll_n = 1;
 	}
 	coll_put(c);

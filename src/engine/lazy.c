@@ -256,7 +256,7 @@ static void unload(struct engine *e)
 	}
 	pthread_rwlock_wrlock(&e->objects);
 	objects_clear(&e->t);
-	e->ingest_q.n = e->look_q.n = 0;
+	e->ingest_q.n = e->look_q.n = e->loose_q.n = 0;
 	e->walk_q.n = 0;
 	atomic_store(&e->pending, 0);
 	pthread_rwlock_unlock(&e->objects);

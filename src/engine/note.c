@@ -179,6 +179,7 @@ void link_put_noted(struct engine *e, struct eng_obj *o, struct eng_obj *parent,
 	}
 	if (l)
 		link_del_noted(e, l);
+	o->heir = 0; /* it has a name again */
 	/* a directory has one name: an older one is out of date */
 	if (o->kind == STORE_OBJ_dir)
 		while (o->links)
@@ -323,6 +324,23 @@ static void apply_changed(struct engine *e, const struct note *n)
 	if (o->vecs || e->cfg.components == ENG_all)
 		ingest_push(e, o, work_of(e));
 }
+/* A save by backup: the file is renamed, a new one is written under its name, the old one removed.  To the user it is one file, as with a
+ * rename over it: who has the name now inherits.  Remembered while the old file lives, and in memory only. */
+static void former_set(struct eng_obj *o, const struct eng_obj *dir, const char *name)
+{
+	if (o->kind != STORE_OBJ_file || (!o->vecs && !o->has_payload))
+		return;
+	mem_free(MEM_objects, o->former);
+	o->former = mem_strdup(MEM_objects, name); /* no memory: not remembered */
+	o->former_dir = dir->oid;
+}
+struct eng_obj *note_former_heir(struct engine *e, const struct eng_obj *o)
+{
+	const struct eng_obj *dir = o->former ? obj_by_oid(&e->t, o->former_dir) : NULL;
+	const struct eng_link *l = dir ? link_find(&e->t, dir, o->former) : NULL;
+	struct eng_obj *h = l ? l->obj : NULL;
+	return h && h != o && h->kind == STORE_OBJ_file && !h->vecs && !h->has_payload ? h : NULL;
+}
 /* one name less changes ctime, and no stat of before is at hand: the hash decides */
 static void lost_a_name(struct engine *e, struct eng_obj *o)
 {
@@ -331,21 +349,40 @@ static void lost_a_name(struct engine *e, struct eng_obj *o)
 	if (o->vecs || (o->text_state != STORE_TEXT_none && e->cfg.components == ENG_all))
 		ingest_push(e, o, work_of(e));
 }
+/* it has names that nobody told of, or not yet. @late: a watcher goes on telling */
+static void nameless(struct engine *e, const struct eng_obj *o, bool late)
+{
+	if (o->links)
+		return;
+	if (!late)
+		walk_want(e);
+	else if (oid_ring_push(&e->loose_q, o->oid) < 0)
+		eng_lost(e);
+	else
+		atomic_store(&e->loose, true);
+}
 static void apply_unlink(struct engine *e, const struct note *n)
 {
 	struct eng_obj *p = obj_by_key(&e->t, &n->parent), *o = obj_by_key(&e->t, &n->key);
 	struct eng_link *l = p ? link_find(&e->t, p, n->name) : NULL;
-	if (l)
+	if (l && (!n->late || l->obj == o))
 		link_del_noted(e, l);
 	if (!o)
 		return;
 	if (n->is_dir || !n->left) {
-		obj_drop(e, o);
+		struct eng_obj *heir = (o->vecs || o->has_payload) ? note_former_heir(e, o) : NULL;
+		if (heir)
+			update_replace_queue(e, o, heir);
+		else if (n->late && o->former && (o->vecs || o->has_payload))
+			nameless(e, o, true); /* its successor may not have been told of yet */
+		else
+			obj_drop(e, o);
 		return;
 	}
+	if (n->late && p)
+		former_set(o, p, n->name);
 	lost_a_name(e, o);
-	if (!o->links)
-		walk_want(e); /* it has other names that nobody told of */
+	nameless(e, o, n->late);
 }
 static void apply_rename(struct engine *e, const struct note *n)
 {
@@ -357,6 +394,8 @@ static void apply_rename(struct engine *e, const struct note *n)
 	struct eng_link *l = op ? link_find(&e->t, op, n->name) : NULL;
 	if (l && (l->obj == o || !o))
 		link_del_noted(e, l);
+	if (o && op && !n->exchange)
+		former_set(o, op, n->name);
 	bool fresh_dir = false;
 	bool inherit = over && !n->exchange && !n->left && (over->vecs || over->has_payload) && reg;
 	if (!o && ((reg && (all || inherit)) || n->is_dir)) {
@@ -374,8 +413,13 @@ static void apply_rename(struct engine *e, const struct note *n)
 	/* the catalog keeps the old one's name until its vectors have changed hands: a crash in between finds the heir by it */
 	if (l && l->obj != o && inherit && l->obj == over)
 		link_free(&e->t, l);
-	else if (l && l->obj != o)
+	else if (l && l->obj != o) {
+		if (o && reg && !n->over.len && (l->obj->vecs || l->obj->has_payload)) {
+			l->obj->heir = o->oid; /* replaced before anybody could say what was there: should it be gone */
+			walk_want(e);
+		}
 		link_del_noted(e, l);
+	}
 	if (o && np)
 		link_put_noted(e, o, np, n->new_name);
 	if (n->exchange && over && op)
@@ -387,8 +431,7 @@ static void apply_rename(struct engine *e, const struct note *n)
 			obj_drop(e, over);
 	} else if (over && !n->exchange) {
 		lost_a_name(e, over);
-		if (!over->links)
-			walk_want(e);
+		nameless(e, over, !n->parent.len);
 	}
 	if (fresh_dir) { /* what is below it nobody has told of */
 		if (oid_ring_push(&e->walk_q, o->oid) < 0)
@@ -433,6 +476,12 @@ void note_apply(struct engine *e, const struct note *n)
 	case NOTE_changed:
 		apply_changed(e, n);
 		break;
+	case NOTE_seen: {
+		struct eng_obj *o = obj_by_key(&e->t, &n->key);
+		if (o && S_ISREG(n->st.mode))
+			walk_compare(e, o, &n->st);
+		break;
+	}
 	case NOTE_create:
 	case NOTE_link:
 		apply_create(e, n);
@@ -546,6 +595,14 @@ void eng_note_changed(struct engine *e, const struct eng_file *f)
 	note_file(&n, NOTE_changed, f, NULL, NULL);
 	note(e, &n);
 }
+void eng_note_seen(struct engine *e, const struct eng_file *f)
+{
+	if (e->cfg.components == ENG_none)
+		return;
+	struct note n;
+	note_file(&n, NOTE_seen, f, NULL, NULL);
+	note(e, &n);
+}
 void eng_note_create(struct engine *e, const struct eng_file *f, const struct obj_key *parent, const char *name)
 {
 	if (e->cfg.components == ENG_none)
@@ -569,6 +626,20 @@ void eng_note_unlink(struct engine *e, const struct obj_key *key, const struct o
 		return;
 	struct note n = {
 	        .kind = NOTE_unlink, .key = *key, .parent = *parent, .name = name, .left = nlink_left, .is_dir = dir};
+	note(e, &n);
+}
+void eng_note_gone(struct engine *e, const struct obj_key *key, const struct obj_key *parent, const char *name,
+        uint64_t nlink_left, bool dir)
+{
+	if (e->cfg.components == ENG_none)
+		return;
+	struct note n = {.kind = NOTE_unlink,
+	        .key = *key,
+	        .parent = *parent,
+	        .name = name,
+	        .left = nlink_left,
+	        .is_dir = dir,
+	        .late = true};
 	note(e, &n);
 }
 void eng_note_rename(struct engine *e, const struct eng_rename *r)
@@ -611,4 +682,31 @@ bool eng_known(struct engine *e, const struct obj_key *key)
 	bool known = o && o->kind == STORE_OBJ_file;
 	pthread_rwlock_unlock(&e->objects);
 	return known;
+}
+void eng_note_settled(struct engine *e)
+{
+	uint64_t oid;
+	bool walk = false;
+	if (e->cfg.components == ENG_none || !atomic_exchange(&e->loose, false))
+		return;
+	pthread_rwlock_wrlock(&e->objects);
+	while (oid_ring_pop(&e->loose_q, &oid)) {
+		const struct eng_obj *o = obj_by_oid(&e->t, oid);
+		walk |= o && !o->links;
+	}
+	pthread_rwlock_unlock(&e->objects);
+	if (walk)
+		walk_want(e);
+}
+bool eng_name_key(struct engine *e, const struct obj_key *parent, const char *name, struct obj_key *ret)
+{
+	if (e->cfg.components == ENG_none || !eng_ready(e))
+		return false;
+	pthread_rwlock_rdlock(&e->objects);
+	const struct eng_obj *p = obj_by_key(&e->t, parent);
+	const struct eng_link *l = p ? link_find(&e->t, p, name) : NULL;
+	if (l)
+		*ret = l->obj->key;
+	pthread_rwlock_unlock(&e->objects);
+	return l != NULL;
 }

@@ -195,6 +195,7 @@ void obj_free(struct objects *t, struct eng_obj *o)
 		*p = o->oid_next;
 	t->obj_n--;
 	t->file_n -= o->kind == STORE_OBJ_file;
+	mem_free(MEM_objects, o->former);
 	pool_put(&t->obj_pool, o);
 }
 

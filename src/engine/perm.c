@@ -234,3 +234,11 @@ int perm_check(struct engine *e, const struct eng_caller *who, struct arena *a, 
 	perm_end(&as);
 	return rc;
 }
+int eng_access(struct engine *e, const struct eng_caller *who, const char *path, int mode)
+{
+	struct arena a;
+	arena_init(&a, MEM_engine, 4 * PROC_STATUS_MAX);
+	int rc = perm_check(e, who, &a, path, mode);
+	arena_done(&a);
+	return rc;
+}

@@ -109,7 +109,7 @@ static void collections(struct engine *e, struct sbuf *b, bool owner)
 	pthread_mutex_unlock(&e->coll_lock);
 	sb_ch(b, ']');
 }
-static void memory(struct engine *e, struct sbuf *b)
+static void memory(struct engine *e, struct sbuf *b, bool owner)
 {
 	char t[128];
 	uint64_t pages[3] = {0};
@@ -138,7 +138,7 @@ static void memory(struct engine *e, struct sbuf *b)
 	num(b, "rss", pages[1] * page);
 	num(b, "vsz", pages[0] * page);
 	num(b, "heap", mem_used_all());
-	num(b, "mapped", mapped);
+	num(b, "mapped", owner ? mapped : 0); /* it counts vectors */
 	num(b, "limit", mem_limit());
 	sb_ch(b, '}');
 }
@@ -247,7 +247,7 @@ int status_run(struct engine *e, struct eng_job *j)
 		num(&b, "queue", store_queue_len(e->st));
 		sb_ch(&b, '}');
 	}
-	memory(e, &b);
+	memory(e, &b, owner);
 	key(&b, "stack");
 	sb_ch(&b, '[');
 	thread_each(stack_of, &b);

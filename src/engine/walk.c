@@ -38,16 +38,17 @@ void walk_want(struct engine *e)
 	bell_ring(&e->life_bell);
 }
 
-/* does what the table has for this object's content still hold? [objects, write] */
-static void compare(struct engine *e, struct eng_obj *o, const struct note_stat *st)
+void walk_compare(struct engine *e, struct eng_obj *o, const struct note_stat *st)
 {
 	uint8_t what = 0;
 	for (const struct eng_vec *v = o->vecs; v; v = v->next) {
 		if (v->busy || v->bind_wait)
 			continue;
-		/* another size can't have the same hash; a stamp without one, or another time, is worth reading for */
+		/* another size can't have the same hash; a stamp without one, or another time, is worth reading for, and so is what came
+		 * with its hash alone */
 		if (!v->stamp.hashed ? stamp_same_data(&v->stamp, st)
-		                     : v->stamp.size == st->size && !stamp_same(&v->stamp, st))
+		                     : v->stamp.size == ENG_STALE_SIZE ||
+		                               (v->stamp.size == st->size && !stamp_same(&v->stamp, st)))
 			what |= QF_HASH;
 	}
 	if (e->cfg.components == ENG_all &&
@@ -124,7 +125,7 @@ static int entry(struct walk *w, uint64_t dir_oid, int fd, const char *name)
 				if (dir)
 					ret = oid_ring_push(&e->walk_q, o->oid);
 				else
-					compare(e, o, &st);
+					walk_compare(e, o, &st);
 			} else if (!ret) {
 				/* a file nobody has asked about; an older one of that name is gone */
 				struct eng_link *l = link_find(&e->t, d, name);
@@ -249,9 +250,11 @@ static void drop_nameless(struct walk *w)
 			for (struct eng_obj *next; o; o = next) {
 				next = o->oid_next;
 				/* objects that a note made after us, a replaced one whose vectors are on their way, the root */
-				if (o->links || o->oid == STORE_OID_ROOT || o->seen == UINT32_MAX)
+				if (o->links || o->oid == STORE_OID_ROOT || o->seen == UINT32_MAX) {
+					o->heir = 0; /* it has only moved */
 					continue;
-				struct eng_obj *heir = o->heir ? obj_by_oid(&e->t, o->heir) : NULL;
+				}
+				struct eng_obj *heir = o->heir ? obj_by_oid(&e->t, o->heir) : note_former_heir(e, o);
 				if (heir && heir != o && heir->links && !heir->vecs && !heir->has_payload &&
 				        heir->kind == STORE_OBJ_file && (o->vecs || o->has_payload)) {
 					update_replace_queue(e, o, heir);

@@ -562,7 +562,7 @@ void virt_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		colls_opendir(req, n, fi);
 		return;
 	}
-	int dirfd = n->kind == VK_like ? like_opendir(v, n) : n->kind == VK_saved ? saved_opendir(v) : -1;
+	int dirfd = n->kind == VK_like ? like_opendir(req, v, n) : n->kind == VK_saved ? saved_opendir(v) : -1;
 	bool bad = dirfd < -1 || (dirfd < 0 && n->kind == VK_like);
 	struct vhandle *h = bad ? NULL : vhandle_new(v, n);
 	if (!h) {

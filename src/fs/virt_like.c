@@ -1,8 +1,8 @@
 /* virt_like.c - like/PATH: the tree once more, where every file is a directory of the files nearest to it.
  *
- * A mirrored node shows owner, mode (without the write bits) and ACL-free type of the real one, and nothing is cached, so the kernel
- * checks r and x on every step of the mirrored path as it would on the real one.  The search itself asks by path and is judged again
- * by the engine.  Paths are resolved beneath the root and through no symbolic link. */
+ * A mirrored node shows the owner of the real one and may be entered by anybody: its mode could not say what an ACL says.  Nothing is
+ * cached, and at each step the real path is asked for as the caller: x to look a name up, r to list.  The search itself asks by path and
+ * is judged again by the engine.  Paths are resolved beneath the root and through no symbolic link. */
 #include "fs/virt_priv.h"
 
 #include <dirent.h>
@@ -58,15 +58,22 @@ int like_stat(struct virt *v, const struct vnode *n, struct stat *st)
 	if (S_ISDIR(r.st_mode) == n->is_file)
 		return -ESTALE;
 	virt_stat(v, n, st);
-	mode_t m = r.st_mode & 0555;
-	if (n->is_file)
-		m = (r.st_mode & 0444) | (r.st_mode & 0444) >> 2; /* who may read the file may list what is near it */
-	st->st_mode = S_IFDIR | m;
+	st->st_mode = S_IFDIR | 0555;
 	st->st_uid = r.st_uid;
 	st->st_gid = r.st_gid;
 	st->st_mtim = r.st_mtim;
 	st->st_ctim = r.st_ctim;
 	return 0;
+}
+
+static int may(fuse_req_t req, const char *path, int mode)
+{
+	struct eng_caller who;
+	struct fs *f = fs_of(req);
+	if (!f->e)
+		return -VX_ERR_component_off;
+	fs_caller(req, &who);
+	return eng_access(f->e, &who, path, mode);
 }
 
 void like_lookup(fuse_req_t req, struct vnode *dir, const char *name)
@@ -82,7 +89,9 @@ void like_lookup(fuse_req_t req, struct vnode *dir, const char *name)
 	sb_str(&b, name);
 	(void)sbuf_cstr(&b); /* NUL behind it */
 	struct stat st;
-	int rc = b.over ? -ENAMETOOLONG : hidden(v, path) ? -ENOENT : real_stat(v, path, &st);
+	int rc = b.over ? -ENAMETOOLONG : hidden(v, path) ? -ENOENT : may(req, dir->path, X_OK);
+	if (rc >= 0)
+		rc = real_stat(v, path, &st);
 	if (rc >= 0 && !S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
 		rc = -ENOENT;
 	struct vnode *n = NULL;
@@ -100,8 +109,9 @@ void like_lookup(fuse_req_t req, struct vnode *dir, const char *name)
 		virt_reply_entry(req, v, n);
 }
 
-int like_opendir(struct virt *v, struct vnode *n)
+int like_opendir(fuse_req_t req, struct virt *v, struct vnode *n)
 {
+	VX_TRY(may(req, n->path, R_OK));
 	return beneath(v, n->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
 }
 

@@ -169,7 +169,7 @@ bool virt_is_dir(const struct vnode *n);
 /* ---- virt_like.c ---- */
 void like_lookup(fuse_req_t req, struct vnode *dir, const char *name);
 int like_stat(struct virt *v, const struct vnode *n, struct stat *st);
-int like_opendir(struct virt *v, struct vnode *n);
+int like_opendir(fuse_req_t req, struct virt *v, struct vnode *n);
 void like_readdir(fuse_req_t req, struct vhandle *h, size_t size, off_t off, bool plus);
 
 /* ---- virt_file.c: query, status and other files that are answers ---- */

@@ -12,6 +12,10 @@
  * about, by their path, with the last few hundred answers remembered.  When the queue runs over, all nodes are invalidated and the
  * engine walks.  Writes through a shared mapping make no event: nobody gets to hear of those before msync or close.
  *
+ * The kernel folds events of one name into one, so what an event tells of names is where to look: what is there now is noted, by handle
+ * and name.  `wait` reaches as far as the system calls that ended before it: the kernel has queued their events by then, and whoever
+ * waits is told when the queue has been read to its end (watch_ask, watch_told).
+ *
  * Waking this thread for each event that is our own or of somewhere else would cost more than the events: after a batch with nothing but
  * such it naps. */
 #include "fs/watch.h"
@@ -32,7 +36,8 @@
 #define LONG_S      3600.0
 #define NAP_MS      2
 #define EVENT_BYTES 16384u
-#define WATCH_STACK (64u << 10)
+#define WATCH_STACK (128u << 10) /* it answers who waited for it */
+#define DRAIN_MAX   256u /* batches: more than the kernel's queue holds */
 #define SEEN_N      512u
 #define ABSENT_N    4096u
 #define FS_MAX      MNT_MAX
@@ -56,6 +61,14 @@ struct watch {
 		bool inside;
 	} seen[SEEN_N];
 	_Atomic uint32_t absent[ABSENT_N]; /* names not found last time, by hash */
+	_Atomic bool quit;
+	_Atomic uint64_t asked, told; /* waits that want to hear of what has happened; those that have */
+	struct { /* a name that something was moved away from: noted after the name it was moved to, which comes next */
+		bool there, ondir, moved;
+		struct obj_key dir, key;
+		uint64_t dev;
+		char name[CONF_NAME_MAX + 1];
+	} left;
 	uint8_t buf[EVENT_BYTES] __attribute__((aligned(8)));
 };
 
@@ -258,49 +271,129 @@ static void drop_inode(struct fs *f, struct inode *ip, bool foreign)
 	(void)fuse_lowlevel_notify_inval_inode(f->se, inode_id(f, ip), 0, 0);
 }
 
+/* links an object still has; 0: it is gone */
+static uint64_t links_left(struct watch *w, uint64_t dev, const struct obj_key *key, struct stat *st)
+{
+	struct fobj o = {.dev = dev, .key = *key};
+	int fd = open_obj(w, &o, O_PATH);
+	uint64_t n = 0;
+	if (fd < 0)
+		return 0;
+	if (!fstatat(fd, "", st, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW))
+		n = st->st_nlink;
+	close(fd);
+	return n;
+}
+/* what was moved away and not been heard of since */
+static void left_note(struct watch *w)
+{
+	struct stat st;
+	if (!w->left.there)
+		return;
+	w->left.there = false;
+	uint64_t n = links_left(w, w->left.dev, &w->left.key, &st);
+	if (!n && w->left.moved)
+		n = 1; /* gone since, from where it was moved to: an event of its own */
+	/* a directory that lives on lost a name; where it is now the walk finds, if it is here at all */
+	eng_note_gone(w->f->e, &w->left.key, &w->left.dir, w->left.name, n, w->left.ondir && !n);
+}
+static void gone(struct watch *w, uint64_t mask, const struct fobj *d, const struct fobj *o, bool ondir)
+{
+	size_t n = strlen(d->name);
+	if (n > CONF_NAME_MAX)
+		return;
+	left_note(w);
+	w->left.there = true;
+	w->left.ondir = ondir;
+	w->left.moved = !(mask & FAN_DELETE);
+	w->left.dir = d->key;
+	w->left.key = o->key;
+	w->left.dev = o->dev;
+	memcpy(w->left.name, d->name, n + 1);
+	if (!w->left.moved)
+		left_note(w);
+}
+static void came(struct watch *w, uint64_t mask, const struct fobj *d, struct eng_file *ef, uint64_t dev)
+{
+	struct engine *e = w->f->e;
+	struct stat st;
+	bool file = S_ISREG(ef->st.st_mode);
+	if (mask & FAN_MOVED_TO) {
+		struct eng_rename r = {.moved = ef->key,
+		        .new_parent = d->key,
+		        .old_name = "",
+		        .new_name = d->name,
+		        .is_dir = S_ISDIR(ef->st.st_mode),
+		        .moved_st = ef->st};
+		if (eng_name_key(e, &d->key, d->name, &r.over) && objkey_eq(&r.over, &ef->key))
+			r.over.len = 0;
+		if (r.over.len)
+			r.over_left = links_left(w, dev, &r.over, &st);
+		eng_note_rename(e, &r);
+	} else if (ef->st.st_nlink > 1 && file && eng_known(e, &ef->key)) {
+		eng_note_link(e, ef, &d->key, d->name);
+	} else {
+		eng_note_create(e, ef, &d->key, d->name);
+	}
+	if (file && (mask & FAN_MOVED_TO || ef->st.st_nlink > 1) && eng_known(e, &ef->key))
+		eng_note_seen(e, ef); /* ctime has moved, and nobody saw what it was: the hash decides */
+}
+/* What the event says was true once.  What is there now comes first; but who was moved here and on has taken the place of what the engine
+ * knows by this name, unless that is there now: then it was told of by the mount, later. */
+static void tell_name(struct watch *w, uint64_t mask, const struct fobj *d, const struct fobj *o, bool ondir)
+{
+	struct engine *e = w->f->e;
+	struct eng_file ef = {.key = o->key};
+	struct obj_key now, known;
+	struct stat st;
+	int fd = open_obj(w, d, O_PATH | O_DIRECTORY);
+	bool any = fd >= 0 && objkey_at(fd, d->name, &now) >= 0, here = any && objkey_eq(&now, &o->key);
+	if (fd >= 0)
+		close(fd);
+	uint64_t links = links_left(w, o->dev, &o->key, &ef.st);
+	bool is_known = eng_name_key(e, &d->key, d->name, &known);
+	bool passed_by = mask & FAN_MOVED_TO && !here && !(is_known && any && objkey_eq(&known, &now));
+	if (links && ((here && mask & (FAN_CREATE | FAN_MOVED_TO)) || passed_by)) {
+		came(w, mask, d, &ef, o->dev);
+		left_note(w); /* where it came from, and in the order it happened */
+	} else if (passed_by && is_known && !objkey_eq(&known, &o->key)) {
+		/* and is gone itself: who came after it may inherit, when all has been told */
+		uint64_t n = links_left(w, o->dev, &known, &st);
+		eng_note_gone(e, &known, &d->key, d->name, n ? n : 1, false);
+	}
+	if (!here && mask & (FAN_DELETE | FAN_MOVED_FROM))
+		gone(w, mask, d, o, ondir);
+}
 static void tell_engine(struct watch *w, uint64_t mask, const struct fobj *d, const struct fobj *o, bool ondir)
 {
 	struct engine *e = w->f->e;
 	struct eng_file ef;
-	if (!e || !o->there)
-		return;
-	if (mask & (FAN_DELETE | FAN_MOVED_FROM) && d->name) {
-		int fd = open_obj(w, o, O_PATH);
-		uint64_t left = 0;
-		if (fd >= 0) {
-			if (!fstatat(fd, "", &ef.st, AT_EMPTY_PATH) && !S_ISDIR(ef.st.st_mode))
-				left = ef.st.st_nlink;
-			close(fd);
-		}
-		if (mask & FAN_DELETE)
-			eng_note_unlink(e, &o->key, &d->key, d->name, left, ondir);
-		/* MOVED_FROM waits for MOVED_TO, which names the object at its new place; moved out of DIR, the walk finds it gone */
-	}
-	if (!(mask & (FAN_CREATE | FAN_MOVED_TO | FAN_CLOSE_WRITE | FAN_ATTRIB)))
-		return;
-	int fd = open_obj(w, o, O_PATH);
-	if (fd < 0)
+	if (!e || !o->there || !d->name)
 		return;
 	ef.key = o->key;
-	bool ok = !fstatat(fd, "", &ef.st, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW);
-	close(fd);
-	if (!ok)
+	if (mask & (FAN_CREATE | FAN_MOVED_TO | FAN_DELETE | FAN_MOVED_FROM))
+		tell_name(w, mask, d, o, ondir);
+	if (!(mask & (FAN_CLOSE_WRITE | FAN_ATTRIB)) || !links_left(w, o->dev, &o->key, &ef.st))
 		return;
-	if ((mask & (FAN_CREATE | FAN_MOVED_TO)) && d->name) {
-		if (ef.st.st_nlink > 1 && !ondir && eng_known(e, &o->key))
-			eng_note_link(e, &ef, &d->key, d->name);
-		else
-			eng_note_create(e, &ef, &d->key, d->name);
-	}
-	if ((mask & FAN_CLOSE_WRITE) && d->name)
-		eng_note_release_write(e, &ef, &d->key, d->name, true);
-	else if (mask & (FAN_CLOSE_WRITE | FAN_ATTRIB))
-		eng_note_changed(e, &ef);
+	/* Not taken for a change: the close may be that of a file passed through, which the mount has told of, and its event one with another's.
+	 * What was written has another stamp. */
+	if (mask & FAN_CLOSE_WRITE && !eng_known(e, &o->key))
+		eng_note_create(e, &ef, &d->key, d->name);
+	eng_note_seen(e, &ef);
 }
 
 /* the kernel packs events to 4 bytes, though the struct would be aligned to 8 */
 typedef struct fanotify_event_metadata watch_event __attribute__((aligned(4)));
 
+/* the root is in no table */
+static struct inode *node_of(struct fs *f, const struct fobj *o)
+{
+	struct inode *root = f->inodes->root;
+	if (!o->there)
+		return NULL;
+	return o->dev == root->dev && objkey_eq(&o->key, &root->key) ? inode_get(f, FUSE_ROOT_ID)
+	                                                             : inode_find(f, o->dev, &o->key);
+}
 /* whether it concerned us: an object the kernel may know, or one in DIR */
 static bool one_event(struct watch *w, const watch_event *m)
 {
@@ -320,8 +413,8 @@ static bool one_event(struct watch *w, const watch_event *m)
 		p += r->hdr.len;
 	}
 	bool names = m->mask & (FAN_CREATE | FAN_DELETE | FAN_MOVED_FROM | FAN_MOVED_TO);
-	struct inode *dir = d.there ? inode_find(f, d.dev, &d.key) : NULL;
-	struct inode *ip = o.there ? inode_find(f, o.dev, &o.key) : NULL;
+	struct inode *dir = node_of(f, &d);
+	struct inode *ip = node_of(f, &o);
 	if (names && dir && d.name && strcmp(d.name, "."))
 		drop_entry(f, dir, d.name);
 	if (ip) {
@@ -330,6 +423,9 @@ static bool one_event(struct watch *w, const watch_event *m)
 		bool ours = passed(f, ip) && !names && !(m->mask & FAN_ATTRIB);
 		drop_inode(f, ip, !ours);
 		if (ours) {
+			struct eng_file ef = {.key = o.key};
+			if (f->e && m->mask & FAN_CLOSE_WRITE && links_left(w, o.dev, &o.key, &ef.st))
+				eng_note_seen(f->e, &ef); /* whoever it was */
 			inode_put(f, dir);
 			inode_put(f, ip);
 			return true;
@@ -373,35 +469,81 @@ static void overflow(struct watch *w)
 		vq_free(q);
 }
 
+/* one read. > 0: there may be more; 0: the queue is empty; < 0: no more will come */
+static int batch(struct watch *w, bool *foreign)
+{
+	ssize_t n = read(w->fan, w->buf, sizeof w->buf);
+	if (n < 0)
+		return errno == EINTR ? 1 : errno == EAGAIN ? 0 : -errno;
+	const watch_event *m = (const void *)w->buf;
+	for (; n > 0 && FAN_EVENT_OK(m, n); m = FAN_EVENT_NEXT(m, n)) {
+		if (m->vers != FANOTIFY_METADATA_VERSION)
+			break;
+		if (m->mask & FAN_Q_OVERFLOW)
+			overflow(w);
+		else if (m->pid != w->pid)
+			*foreign |= one_event(w, m);
+		if (m->fd >= 0)
+			close(m->fd);
+	}
+	return 1;
+}
 static void watch_main(void *arg)
 {
 	struct watch *w = arg;
 	struct pollfd p[2] = {{.fd = w->fan, .events = POLLIN}, {.fd = w->stop, .events = POLLIN}};
+	uint64_t rings;
 	for (;;) {
 		bool foreign = false;
 		if (poll(p, 2, -1) < 0 && errno != EINTR)
 			break;
-		if (p[1].revents)
+		if (p[1].revents && read(w->stop, &rings, sizeof rings) < 0 && errno != EAGAIN && errno != EINTR)
 			break;
-		ssize_t n = read(w->fan, w->buf, sizeof w->buf);
-		if (n < 0 && errno != EAGAIN && errno != EINTR) {
-			log_rc(LOGL_error, "watching for changes behind the mount ended", -errno);
+		if (atomic_load(&w->quit))
+			break;
+		uint64_t asked = atomic_load(&w->asked);
+		bool drain = asked != atomic_load(&w->told);
+		int more = 1;
+		for (unsigned i = 0; more > 0 && i < (drain ? DRAIN_MAX : 1); i++)
+			more = batch(w, &foreign);
+		if (more < 0) {
+			log_rc(LOGL_error, "watching for changes behind the mount ended", more);
 			break;
 		}
-		const watch_event *m = (const void *)w->buf;
-		for (; n > 0 && FAN_EVENT_OK(m, n); m = FAN_EVENT_NEXT(m, n)) {
-			if (m->vers != FANOTIFY_METADATA_VERSION)
-				break;
-			if (m->mask & FAN_Q_OVERFLOW)
-				overflow(w);
-			else if (m->pid != w->pid)
-				foreign |= one_event(w, m);
-			if (m->fd >= 0)
-				close(m->fd);
+		if (!more || drain || !foreign) {
+			left_note(w);
+			if (w->f->e)
+				eng_note_settled(w->f->e);
 		}
-		if (!foreign && poll(&p[1], 1, NAP_MS) > 0)
-			break;
+		if (drain) {
+			atomic_store(&w->told, asked);
+			eng_poke(w->f->e);
+			continue;
+		}
+		if (!foreign)
+			(void)poll(&p[1], 1, NAP_MS); /* rung or not: looked at above */
 	}
+	atomic_store(&w->told, UINT64_MAX); /* nobody waits for what will not come */
+	if (w->f->e)
+		eng_poke(w->f->e);
+}
+static void ring(struct watch *w)
+{
+	uint64_t one = 1;
+	if (write(w->stop, &one, sizeof one) < 0 && errno != EAGAIN)
+		log_rc(LOGL_error, "the watch thread cannot be rung", -errno); /* an eventfd's write does not fail */
+}
+static uint64_t watch_ask(void *u)
+{
+	struct watch *w = u;
+	uint64_t ticket = atomic_fetch_add(&w->asked, 1) + 1;
+	ring(w);
+	return ticket;
+}
+static bool watch_told(void *u, uint64_t ticket)
+{
+	struct watch *w = u;
+	return atomic_load(&w->told) >= ticket;
 }
 
 void watch_mount(struct watch *w, int fd, uint64_t dev)
@@ -442,7 +584,7 @@ int watch_start(struct fs *f, struct watch **ret)
 	w->f = f;
 	w->fan = fan;
 	w->pid = getpid();
-	w->stop = eventfd(0, EFD_CLOEXEC);
+	w->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	w->on[0].fsid = sf.f_fsid;
 	w->on[0].dev = t->root->dev;
 	w->on[0].fd = f->root_fd;
@@ -455,6 +597,8 @@ int watch_start(struct fs *f, struct watch **ret)
 		mem_free(MEM_fs, w);
 		return rc;
 	}
+	if (f->e)
+		eng_set_watch(f->e, &(struct eng_watch){.u = w, .ask = watch_ask, .told = watch_told});
 	*ret = w;
 	return 0;
 }
@@ -463,10 +607,10 @@ void watch_stop(struct watch *w)
 {
 	if (!w)
 		return;
-	uint64_t one = 1;
-	if (write(w->stop, &one, sizeof one) < 0)
-		log_rc(LOGL_error, "the watch thread cannot be stopped",
-		        -errno); /* an eventfd's first write does not fail */
+	if (w->f->e)
+		eng_set_watch(w->f->e, NULL);
+	atomic_store(&w->quit, true);
+	ring(w);
 	thread_join(&w->th);
 	close(w->stop);
 	close(w->fan);

@@ -139,6 +139,11 @@ def main():
         if os.geteuid() == 0:
             mnt.eq(watch, "fanotify", "root: changes behind are watched")
         quiet(m, 1.0 if watch == "fanotify" else 2.5)
+        for name in ("r", "s"):  # the root directory itself is in no table of nodes
+            put(m.p(name), b"old" if name == "r" else b"other")
+        get(m.p("r")), get(m.p("s"))
+        os.rename(m.dir + "/s", m.dir + "/r")
+        seen("the root, a file replaced", lambda: get(m.p("r")), b"other", 1.0 if watch == "fanotify" else 2.5)
         if watch == "fanotify":
             listing(m, rng)
             shared(m, rng)
