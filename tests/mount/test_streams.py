@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""A hundred random operation streams against the model (streams.py tells how)."""
+"""Two hundred random operation streams against the model (streams.py tells how)."""
 import sys
 
 import streams
 
-sys.exit(streams.main(["--streams", "100"]))
+sys.exit(streams.main(["--streams", "200"]))
