@@ -118,6 +118,21 @@ static void copy_payload(struct engine *e, uint64_t from, uint64_t to)
 	}
 	arena_done(&a);
 }
+/* who waits for quiet must not be told before the inherited rows are visible and queued for their hash */
+static void put_rest(struct engine *e, uint64_t oid)
+{
+	for (bool busy = true; busy;) {
+		uint64_t seen = bell_rings(&e->update_bell);
+		pthread_rwlock_rdlock(&e->objects);
+		const struct eng_obj *o = obj_by_oid(&e->t, oid);
+		busy = false;
+		for (const struct eng_vec *v = o ? o->vecs : NULL; v; v = v->next)
+			busy |= v->busy;
+		pthread_rwlock_unlock(&e->objects);
+		if (busy)
+			bell_wait(&e->update_bell, seen, WQ_FOREVER);
+	}
+}
 void replace_run(struct engine *e, struct eng_job *t)
 {
 	uint64_t over = t->priv.n[5], moved = t->priv.n[6];
@@ -131,6 +146,7 @@ void replace_run(struct engine *e, struct eng_job *t)
 			bell_wait(&e->update_bell, seen, WQ_FOREVER);
 	}
 	replace_submit(e, moved);
+	put_rest(e, moved);
 	pthread_rwlock_rdlock(&e->objects);
 	const struct eng_obj *o = obj_by_oid(&e->t, over), *m = obj_by_oid(&e->t, moved);
 	bool pay = o && m && o->has_payload;
