@@ -11,7 +11,7 @@ want_build='gcc:compiler meson:build ninja-build:build pkg-config:build libc6-de
 fuse3:fusermount3 liburing-dev:FUSE-over-io_uring libsqlite3-dev:catalog libjansson-dev:JSON-of-the-command libmicrohttpd-dev:HTTP-front libxxhash-dev:content-hash libutf8proc-dev:tokenizer libcurl4-openssl-dev:embedding-endpoints libxml2-dev:HTML-and-office-text libarchive-dev:office-text libpoppler-glib-dev:PDF-text
 python3:checks'
 want_check="$want_build clang:second-compiler clang-format-14:layout attr:getfattr git:tests binutils:symbol-check tar:tests
-libclang-rt-dev:fuzzers acl:tests strace:faults qemu-system-common:power-cuts qemu-block-extra:power-cuts e2fsprogs:power-cuts xfsprogs:power-cuts"
+libclang-rt-dev:fuzzers acl:tests vim-tiny:saves nano:saves rsync:copies strace:faults qemu-system-common:power-cuts qemu-block-extra:power-cuts e2fsprogs:power-cuts xfsprogs:power-cuts"
 want_bench="$want_build npm:data-set python3-numpy:data-set ca-certificates:data-set"
 
 want_bench_index="$want_bench g++:peers libhnswlib-dev:peer libfaiss-dev:peer libblas-dev:peer liblapack-dev:peer"

@@ -211,6 +211,8 @@ class Stream:
 
     def op_touch(self):
         p = self.pick()
+        if p and (self.behind or self.down) and self.files[p].fresh() and not self.files[p].hashed:
+            return  # another time, seen before the hash is known: nobody could say that it is the same content
         if p:
             os.utime(self.p(p))
             self.touched(self.files[p])
