@@ -68,6 +68,9 @@ bool cli_mnt_is_vexfs(const struct cli_mnt *m);
 /* cli_find_mount - the VexFS mount that holds path (NULL: the current directory); *ret_rel is the path below its root, "" for the
  * root itself. Prints a sentence and returns false when there is none. */
 bool cli_find_mount(const char *path, const char **ret_mnt, const char **ret_rel);
+/* cli_find_place - where a search goes: the mount that holds path (NULL: the current directory), or the mount of the directory that holds
+ * it, or else that directory itself when a store lies in it: *ret_local, and *ret_at is the directory. false: none, said. */
+bool cli_find_place(const char *path, const char **ret_at, const char **ret_rel, bool *ret_local);
 /* cli_mnt_at - the topmost mount whose mount point is exactly path (made absolute without touching path itself, so that a dead
  * mount is found too), or NULL. */
 const struct cli_mnt *cli_mnt_at(const char *path, const char **ret_abs);
@@ -77,10 +80,13 @@ pid_t cli_mnt_pid(const char *mnt);
 /* ---- requests (cli_ask.c) ------------------------------------------------------------------------------------------------------ */
 struct cli_conn {
 	int fd;
+	struct vexfs *local; /* no mount: an engine in this process, reading only (include/vexfs.h) */
 	char *ans; /* heap, NUL behind the end */
 	size_t ans_n, ans_cap;
 };
 bool cli_conn_open(struct cli_conn *c, const char *mnt); /* prints on failure */
+bool cli_conn_open_dir(
+        struct cli_conn *c, const char *dir); /* a directory that has a store and no mount; prints on failure */
 void cli_conn_close(struct cli_conn *c);
 /* cli_send - one request, its whole answer into c->ans. 0 or -errno. */
 int cli_send(struct cli_conn *c, const void *req, size_t n);

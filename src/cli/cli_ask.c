@@ -1,7 +1,9 @@
 /* cli_ask.c - one request to a mount and its answer, through MNT/.vexfs/query.
  *
  * The command is an ordinary client: it has no private door into the daemon, and is told no more than any program that opens the
- * query file.  A request is written from offset 0 and the answer read from offset 0 of the same handle. */
+ * query file.  A request is written from offset 0 and the answer read from offset 0 of the same handle.
+ *
+ * A directory that has a store and is not mounted is asked through the library: the store is opened for reading in this process. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -9,6 +11,21 @@
 #include <unistd.h>
 #include "base/conf.h"
 #include "cli/cli.h"
+#include "vexfs.h"
+
+bool cli_conn_open_dir(struct cli_conn *c, const char *dir)
+{
+	memset(c, 0, sizeof *c);
+	c->fd = -1;
+	int rc = vexfs_open(dir, VEXFS_OPEN_READ_ONLY, &c->local);
+	if (rc >= 0)
+		return true;
+	if (rc == -EBUSY)
+		cli_err("the store of %s is in use by another process", dir);
+	else
+		cli_err("%s is not mounted and its store cannot be read: %s", dir, strerror(-rc));
+	return false;
+}
 
 bool cli_conn_open(struct cli_conn *c, const char *mnt)
 {
@@ -16,6 +33,10 @@ bool cli_conn_open(struct cli_conn *c, const char *mnt)
 	c->fd = open(cli_fmt("%s/.vexfs/query", mnt), O_RDWR | O_CLOEXEC);
 	if (c->fd >= 0)
 		return true;
+	/* no file of a read-only mount can be opened for writing, a question neither: the store is read beside it */
+	const struct cli_mnt *m = errno == EROFS ? cli_mnt_at(mnt, NULL) : NULL;
+	if (m)
+		return cli_conn_open_dir(c, m->source);
 	if (errno == ENOTCONN)
 		cli_err("the mount at %s is dead: its process is gone; `vexfs umount` it and mount again", mnt);
 	else if (errno == ENOENT)
@@ -29,9 +50,31 @@ void cli_conn_close(struct cli_conn *c)
 {
 	if (c->fd >= 0)
 		close(c->fd);
+	vexfs_close(c->local);
+	c->local = NULL;
 	mem_free(MEM_cli, c->ans);
 	c->fd = -1;
 	c->ans = NULL;
+}
+
+/* the library's answer into c->ans */
+static int send_local(struct cli_conn *c, const void *req, size_t n)
+{
+	void *p = NULL;
+	size_t k = 0;
+	int rc = vexfs_request(c->local, req, n, &p, &k);
+	if (rc < 0)
+		return rc;
+	char *copy = mem_realloc(MEM_cli, c->ans, k + 1);
+	if (copy) {
+		memcpy(copy, p, k);
+		copy[k] = 0;
+		c->ans = copy;
+		c->ans_n = k;
+		c->ans_cap = k + 1;
+	}
+	vexfs_free(p);
+	return copy ? 0 : -ENOMEM;
 }
 
 int cli_send(struct cli_conn *c, const void *req, size_t n)
@@ -39,6 +82,8 @@ int cli_send(struct cli_conn *c, const void *req, size_t n)
 	const char *p = req;
 	if (n > CONF_REQUEST_MAX)
 		return -VX_ERR_request_too_big;
+	if (c->local)
+		return send_local(c, req, n);
 	for (size_t at = 0; at < n;) {
 		ssize_t w = pwrite(c->fd, p + at, n - at < (1u << 20) ? n - at : 1u << 20, (off_t)at);
 		if (w < 0 && errno == EINTR)

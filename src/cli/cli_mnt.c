@@ -145,6 +145,44 @@ bool cli_find_mount(const char *path, const char **ret_mnt, const char **ret_rel
 	return true;
 }
 
+/* the nearest directory from abs upwards in which a store lies; cut off in place. false: none */
+static bool store_above(char *abs)
+{
+	for (;;) {
+		if (!access(cli_fmt("%s/.vexfs/catalog.db", strcmp(abs, "/") ? abs : ""), F_OK))
+			return true;
+		char *slash = strrchr(abs, '/');
+		if (!slash || !abs[1])
+			return false;
+		slash[slash == abs] = 0;
+	}
+}
+
+bool cli_find_place(const char *path, const char **ret_at, const char **ret_rel, bool *ret_local)
+{
+	struct cli_mnt *m;
+	char *abs = cli_realpath(path ? path : "."), *dir = abs ? cli_fmt("%s", abs) : NULL;
+	*ret_local = false;
+	int n = abs ? cli_mounts(&m) : -1, best = -1;
+	for (int i = 0; i < n; i++)
+		if (below(abs, m[i].mnt) && (best < 0 || strlen(m[i].mnt) >= strlen(m[best].mnt)))
+			best = i;
+	if (n < 0 || (best >= 0 && cli_mnt_is_vexfs(&m[best])) || !store_above(dir))
+		return cli_find_mount(path, ret_at, ret_rel);
+	const char *rel = abs + (strcmp(dir, "/") ? strlen(dir) : 0);
+	while (*rel == '/')
+		rel++;
+	*ret_rel = rel;
+	*ret_at = dir;
+	*ret_local = true;
+	for (int i = 0; i < n; i++) /* served somewhere: ask there */
+		if (cli_mnt_is_vexfs(&m[i]) && !strcmp(m[i].source, dir)) {
+			*ret_at = m[i].mnt;
+			*ret_local = false;
+		}
+	return true;
+}
+
 const struct cli_mnt *cli_mnt_at(const char *path, const char **ret_abs)
 {
 	struct cli_mnt *m;

@@ -4,11 +4,14 @@
  * line, fields separated by tabs, no colour.  Names may hold any byte, so what goes to a terminal is made harmless first; -0 and
  * --json give names exactly. */
 #include <ctype.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "cli/cli.h"
+
+#define CHUNK_MAX 65536
 
 void cli_out_init(struct cli_out *o, const char *mnt, const char *spelt)
 {
@@ -111,6 +114,34 @@ static void print_snippet(const struct cli_out *o, const char *s)
 	}
 }
 
+/* Where in its chunk the match is: a chunk is a paragraph or more, and who goes there wants the line.  The first word of the query that begins a word
+ * of the chunk decides; words that only their stem has in common leave the chunk's own first line. */
+static json_int_t line_of_match(const struct cli_out *o, const char *rel, json_t *locator, json_int_t line)
+{
+	json_t *bytes = json_object_get(locator, "bytes");
+	json_int_t b0 = json_integer_value(json_array_get(bytes, 0)), b1 = json_integer_value(json_array_get(bytes, 1));
+	if (!o->word_n || !rel || b1 <= b0 || b1 - b0 > CHUNK_MAX)
+		return line;
+	int fd = open(cli_fmt("%s/%s", o->mnt, rel), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd < 0)
+		return line;
+	char *p = cli_alloc((size_t)(b1 - b0) + 1);
+	ssize_t n = pread(fd, p, (size_t)(b1 - b0), (off_t)b0);
+	close(fd);
+	json_int_t at = line;
+	bool begins = true;
+	for (ssize_t i = 0; i < n; i++) {
+		for (size_t w = 0; begins && w < o->word_n; w++) {
+			size_t k = strlen(o->words[w]);
+			if ((size_t)(n - i) >= k && same_word(p + i, o->words[w], k))
+				return at;
+		}
+		begins = !isalnum((unsigned char)p[i]) && (unsigned char)p[i] < 128;
+		at += p[i] == '\n';
+	}
+	return line;
+}
+
 static void print_one(const struct cli_out *o, json_t *r)
 {
 	const char *path = json_string_value(json_object_get(r, "path"));
@@ -120,6 +151,8 @@ static void print_one(const struct cli_out *o, json_t *r)
 	json_t *lines = json_object_get(json_object_get(r, "locator"), "lines"),
 	       *payload = json_object_get(r, "payload");
 	json_int_t line = json_integer_value(json_array_get(lines, 0));
+	if (line && !o->names_only && !o->nul)
+		line = line_of_match(o, path, json_object_get(r, "locator"), line);
 	const char *name = path ? shown_path(o, path)
 	                        : cli_fmt("id %lld", (long long)json_integer_value(json_object_get(r, "id")));
 

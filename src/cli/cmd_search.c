@@ -1,7 +1,8 @@
 /* cmd_search.c - vexfs search, similar and query: options into one request, its answer onto the terminal.
  *
  * The three differ only in what they search by: words, a file, a vector. The last positional argument may be the mount or a directory
- * in it, which then is the scope. */
+ * in it, which then is the scope.  It may also be a directory that has a store and is not mounted: then the store is read in this process,
+ * as it was when it was closed, and paths are those of the directory. */
 #include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
@@ -16,19 +17,33 @@ struct ask {
 	json_t *req;
 	struct cli_out out;
 	const char *vector;
-	bool strict, raw_json;
+	bool strict, raw_json, local;
 	const char *self; /* similar: how the file was spelt */
 };
 
-enum { O_MODE = 256, O_EF, O_EXACT, O_FILTER, O_MIN, O_WAIT, O_STALE, O_STRICT, O_PAYLOAD, O_JSON, O_JSONL, O_VECTOR };
+enum {
+	O_MODE = 256,
+	O_EF,
+	O_EXACT,
+	O_FILTER,
+	O_MIN,
+	O_WAIT,
+	O_STALE,
+	O_STRICT,
+	O_PAYLOAD,
+	O_JSON,
+	O_JSONL,
+	O_VECTOR,
+	O_AT
+};
 static const struct option longs[] = {{"k", required_argument, NULL, 'k'}, {"collection", required_argument, NULL, 'c'},
         {"mode", required_argument, NULL, O_MODE}, {"ef", required_argument, NULL, O_EF},
         {"exact", no_argument, NULL, O_EXACT}, {"filter", required_argument, NULL, O_FILTER},
         {"min-score", required_argument, NULL, O_MIN}, {"wait", no_argument, NULL, O_WAIT},
         {"stale", no_argument, NULL, O_STALE}, {"strict", no_argument, NULL, O_STRICT},
         {"payload", no_argument, NULL, O_PAYLOAD}, {"json", no_argument, NULL, O_JSON},
-        {"jsonl", no_argument, NULL, O_JSONL}, {"vector", required_argument, NULL, O_VECTOR},
-        {"help", no_argument, NULL, 'h'}, {0}};
+        {"jsonl", no_argument, NULL, O_JSONL}, {"at", required_argument, NULL, O_AT},
+        {"vector", required_argument, NULL, O_VECTOR}, {"help", no_argument, NULL, 'h'}, {0}};
 
 static bool set_number(struct ask *a, const char *key, const char *text, const char *what, uint64_t hi)
 {
@@ -67,6 +82,9 @@ static int options(struct ask *a, const char *name, int argc, char **argv)
 			if (!cli_f64(optarg, "--min-score", &d))
 				return CLI_ERROR;
 			json_object_set_new(a->req, "min_score", json_real(d));
+			break;
+		case O_AT:
+			json_object_set_new(a->req, "snapshot", json_string(optarg));
 			break;
 		case O_EXACT:
 			json_object_set_new(a->req, "exact", json_true());
@@ -114,7 +132,7 @@ static int options(struct ask *a, const char *name, int argc, char **argv)
 static bool place(struct ask *a, const char *where, const char **ret_mnt)
 {
 	const char *rel;
-	if (!cli_find_mount(where, ret_mnt, &rel))
+	if (!cli_find_place(where, ret_mnt, &rel, &a->local))
 		return false;
 	if (where && *rel)
 		json_object_set_new(a->req, "scope", json_string(rel));
@@ -127,7 +145,9 @@ static int run(struct ask *a, const char *mnt)
 {
 	struct cli_conn c;
 	int status;
-	if (!cli_conn_open(&c, mnt)) {
+	if (a->local && isatty(STDERR_FILENO) == 1)
+		cli_note("(%s is not mounted: its store is read as it was left)", mnt);
+	if (!(a->local ? cli_conn_open_dir : cli_conn_open)(&c, mnt)) {
 		json_decref(a->req);
 		return CLI_ERROR;
 	}
@@ -187,7 +207,7 @@ int cmd_similar(int argc, char **argv)
 	int rc = options(&a, "similar", argc, argv);
 	if (rc < 0 && argc - optind != 1)
 		rc = cli_usage("similar", false);
-	if (rc < 0 && !cli_find_mount(argv[optind], &mnt, &rel))
+	if (rc < 0 && !cli_find_place(argv[optind], &mnt, &rel, &a.local))
 		rc = CLI_ERROR;
 	if (rc < 0 && !*rel)
 		rc = cli_err("similar wants a file in the mount, not the mount itself");
@@ -203,14 +223,14 @@ int cmd_similar(int argc, char **argv)
 }
 
 /* the JSON request from stdin as it is */
-static int raw_request(const char *mnt)
+static int raw_request(const char *mnt, bool local)
 {
 	struct cli_conn c;
 	size_t n;
 	char *text = cli_read_small("/dev/stdin", CONF_REQUEST_MAX, &n);
 	if (!text)
 		return cli_err("stdin: %s", strerror(errno));
-	if (!cli_conn_open(&c, mnt))
+	if (!(local ? cli_conn_open_dir : cli_conn_open)(&c, mnt))
 		return CLI_ERROR;
 	int rc = cli_send(&c, text, n);
 	if (rc < 0) {
@@ -239,8 +259,8 @@ int cmd_query(int argc, char **argv)
 	int rc = options(&a, "query", argc, argv);
 	if (rc < 0 && a.raw_json && !a.vector && argc > optind && !strcmp(argv[optind], "-")) {
 		json_decref(a.req);
-		return cli_find_mount(argc > optind + 1 ? argv[optind + 1] : NULL, &mnt, &rel) ? raw_request(mnt)
-		                                                                               : CLI_ERROR;
+		const char *where = argc > optind + 1 ? argv[optind + 1] : NULL;
+		return cli_find_place(where, &mnt, &rel, &a.local) ? raw_request(mnt, a.local) : CLI_ERROR;
 	}
 	if (rc < 0 && (!a.vector || argc - optind > 1))
 		rc = cli_usage("query", false);

@@ -23,6 +23,7 @@
 	"      --wait             first wait until every known change is searchable\n"                                 \
 	"      --stale            also show results whose file changed after its vector was made\n"                    \
 	"      --strict           exit 3 when the answer may be incomplete\n"                                          \
+	"      --at SNAPSHOT      search the state a snapshot has kept\n"                                              \
 	"      --payload          with each result's payload\n"                                                        \
 	"  -l                     print paths only\n"                                                                  \
 	"  -0                     paths end in NUL instead of newline (implies -l)\n"                                  \

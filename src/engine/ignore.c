@@ -218,7 +218,7 @@ bool ignore_list_name(const char *name)
 }
 void ignore_changed(struct engine *e, struct eng_obj *o)
 {
-	if (e->cfg.components != ENG_all || !o)
+	if (e->cfg.components != ENG_all || e->cfg.read_only || !o)
 		return;
 	if (o->kind == STORE_OBJ_file) {
 		ingest_push(e, o, QF_IGNORE);

@@ -146,6 +146,13 @@ void ingest_push(struct engine *e, struct eng_obj *o, uint8_t what)
 	bool quiet = what & QF_RECHECK;
 	if (o->kind != STORE_OBJ_file)
 		return;
+	if (e->cfg.read_only) { /* nothing of it could be kept: it stays pending, and answers say that they are not complete */
+		if (!quiet && !(o->qf & QF_QUEUED)) {
+			o->qf |= QF_QUEUED;
+			atomic_fetch_add(&e->pending, 1);
+		}
+		return;
+	}
 	bool there = o->qf & QF_QUEUED && (quiet || !(o->qf & QF_QUIET));
 	o->qf |= o->qf & QF_QUEUED ? what & (uint8_t)~QF_RECHECK : what;
 	if (there)
