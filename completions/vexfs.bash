@@ -16,7 +16,7 @@ _vexfs() {
 	if [[ $cur == -* ]]; then
 		local opts=
 		case $cmd in
-		mount) opts='-f -o --store --mem-limit' ;;
+		mount) opts='-f -o --store --model --mem-limit' ;;
 		umount) opts='--lazy' ;;
 		status) opts='--json' ;;
 		wait) opts='--durable --rescan' ;;

@@ -65,6 +65,8 @@
 	X(not_text, EILSEQ, "the file is not text that can be indexed")                                                \
 	X(file_changed, EAGAIN, "the file changed while it was read; it is read again")                                \
 	X(truncated, EINVAL, "the input ends before what its header announces")                                        \
+	X(no_model, EOPNOTSUPP, "no model is in use, so meaning cannot be searched; `vexfs model add minilm`")         \
+	X(model_failed, EIO, "the model cannot be used for now; `vexfs status` says why; words can be searched")       \
 	X(bad_format, EINVAL, "the input is not in the format its name promises")                                      \
 	X(doc_damaged, EILSEQ, "the document is damaged and cannot be read for its text")                              \
 	X(doc_encrypted, EACCES, "the document is encrypted; its text is not indexed")                                 \

@@ -16,7 +16,7 @@
 	X(batch_forget) X(fallocate) X(lseek) X(copy_file_range) X(tmpfile) X(fuse_other) X(v_put) X(v_get) X(v_del) \
 	X(v_payload) X(v_search) X(v_similar) X(v_text) X(v_batch_put) X(v_status) X(v_wait) X(v_collection) \
 	X(v_state) X(v_query) X(v_export) X(v_verify) X(hnsw_search) X(hnsw_insert) X(hnsw_delete) X(flat_search) \
-	X(hnsw_publish) X(store_put) X(store_commit) X(store_open) X(store_fts) X(ingest_file) X(walk)
+	X(hnsw_publish) X(store_put) X(store_commit) X(store_open) X(store_fts) X(ingest_file) X(walk) X(embed_batch) X(embed_query)
 /* clang-format on */
 enum perf_op {
 #define X(n) PERF_##n,
@@ -30,7 +30,7 @@ enum perf_op {
 	X(flushes) X(commits) X(commit_ops) X(bytes_slots) X(bytes_catalog) X(distances) X(hops) X(searches) \
 	X(parked) X(inline_done) X(ingest_queued) X(ingest_done) X(ingest_failed) X(events_lost) X(stack_warned) \
 	X(stack_refused) X(pool_hits) X(pool_misses) X(tail_rows) X(graph_rebuilt) X(walks) X(fs_read_bytes) \
-	X(fs_write_bytes) X(perm_denied)
+	X(fs_write_bytes) X(perm_denied) X(embed_chunks) X(embed_reused) X(embed_files) X(embed_failed) X(embed_queries)
 /* clang-format on */
 enum perf_counter {
 #define X(n) PERFC_##n,

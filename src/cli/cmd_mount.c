@@ -21,6 +21,7 @@
 #include "base/sbuf.h"
 #include "cli/cli.h"
 #include "cli/serve.h"
+#include "embed/model_store.h"
 #include "server/http.h"
 
 #define CLOSE_WAIT_MS 30000 /* for a daemon that has no mount any more */
@@ -127,6 +128,15 @@ static bool parse_o(struct serve_cfg *c, const char *list)
 				return false;
 		} else if (!strcmp(o, "debug")) {
 			c->debug = true;
+		} else if (!strncmp(o, "model=", 6)) {
+			c->model = o + 6;
+		} else if (!strncmp(o, "model-idle=", 11)) {
+			uint64_t s;
+			if (num_size(o + 11, &s) < 0 || s < 1 || s > 86400) {
+				cli_err("-o model-idle= is 1 to 86400 seconds, not \"%s\"", o + 11);
+				return false;
+			}
+			c->model_idle_ms = s * 1000;
 		} else if (!strcmp(o, "allow_other")) {
 			c->allow_other = true;
 		} else if (!strcmp(o, "ro")) {
@@ -387,6 +397,35 @@ static bool check_store(struct serve_cfg *c)
 	return true;
 }
 
+/* the model asked for, else the one that `model use` chose; into its folder. A default that is gone is no reason not to mount. */
+static bool check_model(struct serve_cfg *c)
+{
+	char name[MODEL_NAME_MAX + 1], *path = cli_alloc(CONF_PATH_MAX);
+	const char *home = cli_model_home(), *want = c->model;
+	if (c->components != ENG_all || (want && !strcmp(want, "none"))) {
+		c->model = NULL;
+		return true;
+	}
+	if (!want && home && model_default(os_real(), home, name) >= 0)
+		want = name;
+	if (!want)
+		return true;
+	struct stat st;
+	int rc = model_path(home ? home : "", want, path, CONF_PATH_MAX);
+	char *abs = rc < 0 ? NULL : cli_realpath(path);
+	if (abs && !stat(abs, &st) && S_ISDIR(st.st_mode)) {
+		c->model = abs;
+		return true;
+	}
+	if (c->model) {
+		cli_err("there is no model %s; `vexfs model list` names those that are, `vexfs model add` gets one",
+		        want);
+		return false;
+	}
+	cli_note("the model %s that `vexfs model use` chose is gone; search is by words", want);
+	return true;
+}
+
 /* the parent's side: wait for the word, then for the first answer of the mount itself */
 static int wait_for_child(pid_t child, int pipe_fd, const struct serve_cfg *c)
 {
@@ -418,9 +457,9 @@ static int wait_for_child(pid_t child, int pipe_fd, const struct serve_cfg *c)
 int cmd_mount(int argc, char **argv)
 {
 	static const struct option longs[] = {{"foreground", no_argument, NULL, 'f'},
-	        {"store", required_argument, NULL, 'S'}, {"mem-limit", required_argument, NULL, 'M'},
-	        {"listen", required_argument, NULL, 'L'}, {"token-file", required_argument, NULL, 'T'},
-	        {"help", no_argument, NULL, 'h'}, {0}};
+	        {"store", required_argument, NULL, 'S'}, {"model", required_argument, NULL, 'm'},
+	        {"mem-limit", required_argument, NULL, 'M'}, {"listen", required_argument, NULL, 'L'},
+	        {"token-file", required_argument, NULL, 'T'}, {"help", no_argument, NULL, 'h'}, {0}};
 	struct serve_cfg c = {.components = ENG_all};
 	int o, word[2];
 
@@ -435,6 +474,9 @@ int cmd_mount(int argc, char **argv)
 			break;
 		case 'S':
 			c.store = optarg;
+			break;
+		case 'm':
+			c.model = optarg;
 			break;
 		case 'M':
 			if (num_size(optarg, &c.mem_limit) < 0)
@@ -456,7 +498,8 @@ int cmd_mount(int argc, char **argv)
 		return cli_usage("mount", false);
 	if (!check_listen(&c))
 		return CLI_ERROR;
-	if (!check_dirs(&c, argv[optind], argv[optind + 1]) || !check_mounts(&c) || !check_store(&c) || !check_fuse())
+	if (!check_dirs(&c, argv[optind], argv[optind + 1]) || !check_mounts(&c) || !check_store(&c) ||
+	        !check_model(&c) || !check_fuse())
 		return CLI_ERROR;
 	if (c.foreground)
 		return serve_run(&c, -1);

@@ -32,12 +32,16 @@
 	"Exit status: 0 results, 1 none, 2 error, 3 incomplete under --strict.\n"
 
 static const struct cli_command commands[] = {
-        {"mount", "DIR MNT [-f] [-o OPTIONS] [--store DIR] [--mem-limit N]", "serve the directory DIR at MNT",
+        {"mount", "DIR MNT [-f] [-o OPTIONS] [--store DIR] [--model M] [--mem-limit N]",
+                "serve the directory DIR at MNT",
                 "  -f, --foreground       stay in the foreground, log to stderr\n"
                 "  -o OPTIONS             comma-separated: allow_other, ro, dev, suid, noexec, noatime, nodiratime,\n"
                 "                         auto_unmount, components=none|store|search|all,\n"
-                "                         transport=plain|pt|uring|pt+uring, stack-warn=N, stack-critical=N, debug\n"
+                "                         transport=plain|pt|uring|pt+uring, stack-warn=N, stack-critical=N, debug,\n"
+                "                         model-idle=SECONDS until an unused model's memory is given back (60)\n"
                 "      --store DIR        keep vectors there instead of DIR/.vexfs\n"
+                "      --model M          the model that text is searched by; a name of `vexfs model list`, a folder,\n"
+                "                         or none (search by words alone). Without it: what `vexfs model use` chose\n"
                 "      --mem-limit N      memory the vector side may use, e.g. 512M\n"
                 "Returns when the mount serves.\n",
                 cmd_mount},
@@ -114,7 +118,7 @@ static const struct cli_command commands[] = {
                 cmd_profile},
         {"mcp", "[MNT]", "serve a mount's search to agents on stdin and stdout (Model Context Protocol)", NULL,
                 cmd_mcp},
-        {"model", "list | add NAME [--from FOLDER|URL | --endpoint URL --model M] | use NAME|none",
+        {"model", "list | add NAME [--from FOLDER|URL | --endpoint URL --model M] | use NAME|none [MNT]",
                 "the models that give text its vectors",
                 "      --from F           add: a folder, or a URL below which the model's files lie\n"
                 "      --endpoint URL     add: an OpenAI-compatible /v1/embeddings server\n"

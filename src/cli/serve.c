@@ -202,7 +202,9 @@ int serve_run(const struct serve_cfg *c, int word_fd)
 	        .transport_ring_bytes = &way.ring_bytes,
 	        .watch = way.watch,
 	        .watch_why = way.watch_why,
-	        .version = VEXFS_VERSION_TEXT};
+	        .version = VEXFS_VERSION_TEXT,
+	        .model = c->model,
+	        .model_idle_ms = c->model_idle_ms};
 	rc = eng_new(&ec, &e);
 	if (rc < 0) {
 		bad = sentence("the vector engine cannot start", rc, NULL);

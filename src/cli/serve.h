@@ -12,6 +12,8 @@ struct serve_cfg {
 	const char *dir, *mnt, *store; /* absolute; store NULL: DIR/.vexfs */
 	bool noatime, nodiratime;
 	const char *transport, *mount_opts;
+	const char *model; /* its folder; NULL: none */
+	uint64_t model_idle_ms;
 	enum eng_components components;
 	uint64_t mem_limit;
 	uint32_t stack_warn, stack_critical; /* 0: as in base/conf.h */

@@ -6,7 +6,7 @@
  * Live bits may be cleared and set under a reader: a result is checked against `own` under the lock before it is given out. */
 #include <string.h>
 
-#include "engine/engine_priv.h"
+#include "engine/sem.h"
 
 #define COLL_CAP_FIRST  1024u
 #define COLL_TAIL_FIRST 256u
@@ -21,6 +21,12 @@ struct eng_coll *coll_new(struct engine *e, const struct store_coll *info)
 		return NULL;
 	}
 	if (pthread_cond_init(&c->idle, NULL)) {
+		pthread_mutex_destroy(&c->lock);
+		mem_free(MEM_engine, c);
+		return NULL;
+	}
+	if (!strncmp(info->name, STORE_MODEL_COLL, sizeof(STORE_MODEL_COLL) - 1) && !(c->chunks = chunk_rows_new())) {
+		pthread_cond_destroy(&c->idle);
 		pthread_mutex_destroy(&c->lock);
 		mem_free(MEM_engine, c);
 		return NULL;
@@ -60,12 +66,17 @@ void coll_put(struct eng_coll *c)
 	mem_free(MEM_engine, c->row_gen);
 	mem_free(MEM_engine, c->dead);
 	mem_free(MEM_engine, c->ids);
+	chunk_rows_free(c->chunks);
 	pthread_cond_destroy(&c->idle);
 	pthread_mutex_destroy(&c->lock);
 	mem_free(MEM_engine, c);
 }
 struct eng_coll *coll_get(struct engine *e, const char *name)
 {
+	uint32_t cid = atomic_load(&e->text_cid);
+	struct eng_coll *text = cid && !strcmp(name, "text") ? coll_by_cid(e, cid) : NULL;
+	if (text)
+		return text;
 	pthread_mutex_lock(&e->coll_lock);
 	struct eng_coll *c = e->colls;
 	while (c && strcmp(c->info.name, name) != 0)
@@ -85,6 +96,11 @@ struct eng_coll *coll_by_cid(struct engine *e, uint32_t cid)
 		atomic_fetch_add(&c->refs, 1);
 	pthread_mutex_unlock(&e->coll_lock);
 	return c;
+}
+bool coll_shown(const struct eng_coll *c)
+{
+	uint32_t answers = atomic_load(&c->e->text_cid);
+	return c->chunks ? c->info.cid == answers : c->info.cid != STORE_CID_TEXT || !answers;
 }
 bool coll_name_ok(const char *name)
 {
@@ -223,6 +239,8 @@ void coll_row_dead(struct eng_coll *c, uint32_t row)
 		return;
 	atomic_fetch_and_explicit(&c->live.w[row >> 6], ~(1ull << (row & 63)), memory_order_release);
 	c->flags[row] &= (uint8_t) ~(ROWF_LIVE | ROWF_FREE);
+	if (c->chunks)
+		chunk_rows_del(c, row, c->own[row]);
 	c->own[row] = 0;
 	c->live_n--;
 	if (coll_dead_push(c, row, false) < 0)
@@ -376,6 +394,8 @@ void coll_fill_info(struct eng_coll *c, struct eng_coll_info *ret)
 	memset(ret, 0, sizeof(*ret));
 	pthread_mutex_lock(&c->lock);
 	memcpy(ret->name, c->info.name, sizeof(ret->name));
+	if (c->chunks)
+		memcpy(ret->name, "text", sizeof("text"));
 	/* the default collection's dimension is free again as soon as it is empty */
 	ret->dim = c->info.cid == STORE_CID_DEFAULT && !c->live_n && !c->inflight ? 0 : c->info.dim;
 	ret->uid = c->info.uid;

@@ -52,6 +52,8 @@ static bool move_begin(struct engine *e, struct eng_coll *c, uint32_t row, struc
 /* compact_step - move some rows down. [index thread] */
 void compact_step(struct engine *e, struct eng_coll *c)
 {
+	if (c->chunks)
+		return; /* its rows are named by the catalog's table of chunks */
 	if (e->cfg.read_only || eng_stopping(e) || store_health(e->st) < 0)
 		return;
 	uint32_t most = store_compactable(e->st, c->info.cid), sent = 0;

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "engine/engine_priv.h"
+#include "engine/sem.h"
 
 /* ---- bells ---- */
 static int cond_init_mono(pthread_cond_t *c)
@@ -159,6 +159,8 @@ static void op_durable(struct store_op *op, int rc)
 	bool believed = o->was_visible || o->op.kind == SOP_obj_put || o->op.kind == SOP_link_put;
 	if (rc < 0 && believed)
 		op_undone(o);
+	if (o->settled)
+		o->settled(o, rc);
 	op_tell(o, rc);
 	op_put(o);
 }
@@ -243,6 +245,7 @@ int eng_new(const struct eng_cfg *cfg, struct engine **ret)
 	rc = rc ? rc : bell_init(&e->ingest_bell);
 	rc = rc ? rc : bell_init(&e->index_bell);
 	rc = rc ? rc : bell_init(&e->update_bell);
+	rc = rc ? rc : cfg->components == ENG_all ? sem_new(e) : 0;
 	rc = rc ? rc : groups_of_self(e);
 	if (rc < 0) {
 		/* nothing has been started: what was made is given back by the process's end; this is a mount that fails to begin */
@@ -286,6 +289,7 @@ void eng_stop(struct engine *e)
 		thread_join(&e->searcher[i]);
 	thread_join(&e->updater);
 	thread_join(&e->ingester);
+	sem_stop(e);
 	wq_close(&e->index_q);
 	atomic_store(&e->index_stop_now, 1);
 	bell_ring(&e->index_bell);
@@ -304,6 +308,7 @@ void eng_free(struct engine *e)
 		mem_free(MEM_engine, n);
 	}
 	filter_cache_drop(e);
+	sem_free(e);
 	objects_clear(&e->t);
 	objects_done(&e->t);
 	oid_ring_done(&e->ingest_q);

@@ -56,6 +56,9 @@ struct eng_cfg {
 	const char *version;
 	const char *listen; /* likewise: where HTTP is served, "" or NULL: nowhere */
 	const char *filters; /* file with the table of external text commands (text/text_filters.h), or NULL */
+	/* folder of the model that makes vectors of text; NULL: none, search is by words. Borrowed until eng_start returns */
+	const char *model;
+	uint64_t model_idle_ms; /* 0: 60 s without use, then its memory is given back */
 };
 struct engine;
 int eng_new(const struct eng_cfg *cfg, struct engine **ret); /* no I/O, no thread */
@@ -146,6 +149,7 @@ enum eng_verb {
 	EV_coll_list, /* -> colls[] the caller may see */
 	EV_export, /* rows [cursor, ...) of a collection -> points[]; cursor moves on; 0 points: the end */
 	EV_verify, /* index_check + counts of the live store -> text (JSON) */
+	EV_model, /* owner: from now on text is embedded by the model in this folder (path; NULL or "": by none) */
 	EV_retry, /* owner: try a failed opening now */
 	EV_index, /* coll, index_op: link all rows and publish; the collection's own or the mount's owner -> colls[0] */
 	EV_locate /* key -> out_text: where that file is now, relative to the root, by a path the caller may read; -ENOENT.
@@ -220,7 +224,7 @@ struct eng_job {
 	const char *payload;
 	uint32_t payload_n;
 	bool want_durable, rescan, recall, exact, wait, stale, with_vectors, with_payload, with_snippet, group_chunk,
-	        inline_ok;
+	        with_chunks, inline_ok;
 	const char *text; /* search by words */
 	uint32_t text_n;
 	enum eng_mode mode;
@@ -255,7 +259,8 @@ struct eng_job {
 	int ret_error; /* EV_get of a file whose text is in state error: why, < 0 */
 	uint8_t ret_hash[16];
 	bool ret_hashed;
-	uint32_t ret_chunks;
+	uint32_t ret_chunks; /* with_chunks */
+	const char *ret_model; /* the model that its chunks' vectors are by; NULL: none */
 	const char *ret_payload;
 	uint32_t ret_payload_n;
 	struct eng_coll_info *colls;

@@ -89,6 +89,8 @@ struct eng_obj {
 	uint64_t heir; /* the object that has its name now: inherits, should this one turn out to be gone */
 	uint64_t text_commit; /* e->text_commits when it was committed last */
 	uint32_t text_seen; /* change_n when the text that is searched was read */
+	bool emb_due; /* chunks may lack vectors: counted in sem->due */
+	uint8_t emb_tries;
 	bool nlink_asked; /* a walk was asked for because it has more names than we know */
 };
 /* ingest will read it, and nobody has yet: what is known of its content may be out of date */
@@ -207,6 +209,7 @@ struct eng_coll {
 		uint32_t used; /* 0 never, 1 used, 2 deleted */
 	} * ids;
 	uint32_t ids_cap, ids_used, ids_live;
+	struct chunk_rows *chunks; /* of a model's collection: sem.h */
 };
 enum { ROWF_FREE = 1, ROWF_LIVE = 2, ROWF_PUB = 4, ROWF_TAIL = 8 };
 struct eng_coll *coll_new(struct engine *e, const struct store_coll *info); /* refs 1 */
@@ -214,6 +217,7 @@ struct eng_coll *coll_get(struct engine *e, const char *name); /* +1 ref, NULL: 
 struct eng_coll *coll_by_cid(struct engine *e, uint32_t cid); /* +1 ref */
 void coll_put(struct eng_coll *c); /* takes NULL */
 bool coll_name_ok(const char *name);
+bool coll_shown(const struct eng_coll *c); /* is it one that people see? of the models' only the one that answers */
 /* all with c->lock held */
 int coll_row_live(struct eng_coll *c, uint32_t row, bool is_free, uint64_t owner, bool to_tail);
 void coll_row_dead(struct eng_coll *c, uint32_t row);
@@ -259,6 +263,7 @@ struct eng_op {
 	struct eng_coll *c; /* a reference, dropped with the op */
 	int (*applied)(struct eng_op *o, int rc); /* on the store thread; what it returns is what the job hears */
 	struct store_coll coll_mem;
+	void (*settled)(struct eng_op *o, int rc); /* on the store thread, when it is on disk or lost; may be NULL */
 	uint32_t tag;
 	bool counted; /* its end makes one less pending */
 };
@@ -355,8 +360,8 @@ struct engine {
 	_Atomic int index_stop_now;
 	_Atomic uint64_t text_ver;
 	_Atomic uint64_t text_commits; /* texts replaced: who read the full text before looks again */
-	/* ingest's own */
-	struct ingest *ing;
+	struct sem *sem; /* sem.h; NULL where no text is ingested */
+	_Atomic uint32_t text_cid; /* the collection that answers as `text`; 0: the empty one */
 };
 static inline bool eng_ready(const struct engine *e)
 {

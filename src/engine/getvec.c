@@ -5,7 +5,7 @@
 #include <fcntl.h>
 #include <string.h>
 
-#include "engine/engine_priv.h"
+#include "engine/sem.h"
 
 static int copy_row(struct eng_job *j, struct coll_view *v, uint32_t row, const void **ret, uint32_t *ret_n)
 {
@@ -21,6 +21,30 @@ static int copy_row(struct eng_job *j, struct coll_view *v, uint32_t row, const 
 	*ret = to;
 	*ret_n = n;
 	return 0;
+}
+/* [e->objects] what a model has made of it */
+static void by_model(struct engine *e, struct eng_job *j, const struct eng_obj *o)
+{
+	struct eng_coll *c = coll_get(e, "text");
+	bool has = false;
+	if (c && c->chunks) {
+		pthread_mutex_lock(&c->lock);
+		const struct chunk_file *f = chunk_rows_file(c, o->oid);
+		has = f && f->current && f->head != ENG_ROW_NONE;
+		pthread_mutex_unlock(&c->lock);
+	}
+	if (has && e->sem) { /* no reference: the last one closes a model, which is not for this thread */
+		pthread_mutex_lock(&e->sem->lock);
+		const struct sem_model *m = e->sem->answer;
+		if (m)
+			j->ret_model = arena_strndup(j->arena, m->name, strlen(m->name));
+		pthread_mutex_unlock(&e->sem->lock);
+	}
+	if (has && !j->ret_dim)
+		j->ret_dim = c->info.dim;
+	coll_put(c);
+	if (o->emb_due && j->ret_state == ENG_STATE_fresh && sem_pending(e))
+		j->ret_state = ENG_STATE_pending;
 }
 static int get_point(struct engine *e, struct eng_job *j, uint64_t oid, const struct note_stat *st)
 {
@@ -49,6 +73,8 @@ static int get_point(struct engine *e, struct eng_job *j, uint64_t oid, const st
 			if (!v && obj_queued(o))
 				j->ret_state = ENG_STATE_pending;
 			j->ret_error = j->ret_state == ENG_STATE_error ? o->text_error : 0;
+			if (!v)
+				by_model(e, j, o);
 			memcpy(j->ret_hash, s->hash, sizeof(j->ret_hash));
 			j->ret_hashed = s->hashed != 0;
 			row = v ? v->row : ENG_ROW_NONE;
@@ -256,6 +282,11 @@ int get_slow(struct engine *e, struct eng_job *j)
 	bool all = !j->is_free_point && j->coll && !strcmp(j->coll, "*");
 	j->out_packed_n = 0;
 	int rc = all ? get_all(e, j, oid, &st) : get_point(e, j, oid, &st);
+	if (j->with_chunks && !j->is_free_point && e->cfg.components == ENG_all) {
+		struct store_read rd = {.kind = SRD_chunk_count, .oid = oid, .arena = j->arena, .cancel = &j->cancel};
+		if (rd_sync(e, &rd) >= 0)
+			j->ret_chunks = rd.id_n;
+	}
 	if (!j->with_payload || (rc < 0 && rc != -VX_ERR_no_vector))
 		return rc;
 	if (j->is_free_point) {

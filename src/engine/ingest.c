@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "engine/ingest_priv.h"
+#include "engine/sem.h"
 
 #define INGEST_PIECE     65536u
 #define INGEST_BATCH     32u /* chunks a store operation */
@@ -63,8 +64,11 @@ struct work {
 
 void ingest_pending_less(struct engine *e)
 {
-	if (atomic_fetch_sub(&e->pending, 1) == 1)
-		job_wait_check(e);
+	if (atomic_fetch_sub(&e->pending, 1) != 1)
+		return;
+	job_wait_check(e);
+	if (e->sem)
+		bell_ring(&e->sem->bell); /* all text is in: a new model may be whole now */
 }
 static void work_over(struct engine *e, const struct work *w)
 {
@@ -282,6 +286,7 @@ static void done_durable(struct store_op *op, int rc)
 				e->err_oid[e->err_n++ % ENG_ERRORS_KEPT] = op->oid;
 			obj->text_seen = o->tag;
 			obj->text_commit = atomic_fetch_add(&e->text_commits, 1) + 1;
+			sem_text_new(e, obj);
 		}
 		pthread_rwlock_unlock(&e->objects);
 	}
@@ -655,6 +660,8 @@ void ingest_thread(void *arg)
 		log_msg(LOGL_error, "engine: no memory for ingest: files stay pending");
 	while (!eng_stopping(e)) {
 		uint64_t seen = bell_rings(&e->ingest_bell);
+		if (eng_stopping(e)) /* rung between the look and the count */
+			break;
 		if (!eng_ready(e) || !able) {
 			bell_wait(&e->ingest_bell, seen, WQ_FOREVER);
 			continue;

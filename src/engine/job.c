@@ -11,10 +11,10 @@
 #include <fcntl.h>
 #include <string.h>
 
-#include "engine/engine_priv.h"
+#include "engine/sem.h"
 
 /* priv: p[0] next in a list; n[0] operations out, n[1] fd is ours, n[2] answer is incomplete, n[3] walks to wait for, n[4] start,
- * n[5] the watcher's ticket, n[6] what it reads of the catalog is committed */
+ * n[5] the watcher's ticket, n[6] what it reads of the catalog is committed; a search's own: search_priv.h */
 static enum perf_op perf_of(const struct eng_job *j)
 {
 	switch (j->verb) {
@@ -32,6 +32,7 @@ static enum perf_op perf_of(const struct eng_job *j)
 		return j->like || j->by_like_key ? PERF_v_similar : j->text && !j->vec ? PERF_v_text : PERF_v_search;
 	case EV_status:
 	case EV_retry:
+	case EV_model:
 		return PERF_v_status;
 	case EV_wait:
 		return PERF_v_wait;
@@ -87,6 +88,13 @@ void job_close_fd(struct engine *e, struct eng_job *j)
 	j->fd = -1;
 	j->priv.n[1] = 0;
 }
+/* does the answer depend on what a model has embedded? */
+static bool meaning(const struct eng_job *j)
+{
+	if (j->verb == EV_wait)
+		return true;
+	return j->verb == EV_search && (j->text ? j->mode != ENG_MODE_text && !j->vec : j->like || j->by_like_key);
+}
 int job_finish(struct engine *e, struct eng_job *j, int rc, bool parked)
 {
 	job_close_fd(e, j);
@@ -96,7 +104,7 @@ int job_finish(struct engine *e, struct eng_job *j, int rc, bool parked)
 		j->rc = 0;
 	if (eng_ready(e))
 		j->generation = store_generation(e->st);
-	uint64_t pending = atomic_load(&e->pending);
+	uint64_t pending = atomic_load(&e->pending) + (meaning(j) ? sem_pending(e) : 0);
 	j->pending = job_owner(e, j) ? pending : pending != 0;
 	if (!job_owner(e, j))
 		j->distances = 0; /* it counts the vectors of others */
@@ -166,7 +174,7 @@ static bool quiet(struct engine *e, const struct eng_job *j)
 	if (j->priv.n[5] && e->watch.told && !e->watch.told(e->watch.u, j->priv.n[5]))
 		return false;
 	/* a store that is only read never gets to what is pending: the answer's `complete` says so */
-	return (e->cfg.read_only || !atomic_load(&e->pending)) && !atomic_load(&e->walk_due) &&
+	return (e->cfg.read_only || (sem_quiet(e) && !atomic_load(&e->pending))) && !atomic_load(&e->walk_due) &&
 	       !atomic_load(&e->walk_running) && atomic_load(&e->walks_done) >= j->priv.n[3];
 }
 static void wait_done(struct engine *e, struct eng_job *j, int rc)
@@ -263,7 +271,7 @@ void eng_poke(struct engine *e)
 /* ---- collections ---- */
 static bool coll_seen_by(const struct eng_coll *c, const struct eng_job *j)
 {
-	return c->info.cid <= STORE_CID_TEXT || coll_may(c, &j->who, 4);
+	return coll_shown(c) && (c->info.cid <= STORE_CID_TEXT || c->chunks || coll_may(c, &j->who, 4));
 }
 /* how many files have vectors is for the mount's owner to know; free points belong to the collection */
 static void coll_show(struct engine *e, const struct eng_job *j, struct eng_coll *c, struct eng_coll_info *ret)
@@ -348,8 +356,15 @@ int job_dispatch(struct engine *e, struct eng_job *j, bool may_inline)
 		break;
 	case EV_retry:
 		break;
+	case EV_model:
+		rc = !job_owner(e, j)   ? -VX_ERR_not_owner
+		     : e->cfg.read_only ? -VX_ERR_read_only
+		                        : sem_want(e, j->path && *j->path ? j->path : NULL);
+		if (rc < 0)
+			job_refuse(j, rc, NULL);
+		break;
 	case EV_get:
-		rc = j->with_payload ? 1 : inline_get(e, j);
+		rc = j->with_payload || j->with_chunks ? 1 : inline_get(e, j);
 		if (rc == 1)
 			return job_push(e, &e->search_q, j);
 		break;
@@ -373,6 +388,8 @@ int job_dispatch(struct engine *e, struct eng_job *j, bool may_inline)
 			rc = search_run(e, j);
 			break;
 		}
+		if (j->text && meaning(j) && e->sem && atomic_load(&e->sem->on))
+			return job_push(e, &e->sem->ask_q, j);
 		return job_push(e, &e->search_q, j);
 	case EV_export:
 		return job_push(e, &e->search_q, j);
@@ -413,6 +430,7 @@ static int retry(struct engine *e, struct eng_job *j)
 	e->retry_now = e->open_wanted = true;
 	pthread_mutex_unlock(&e->life);
 	bell_ring(&e->life_bell);
+	sem_retry(e);
 	return 0;
 }
 int eng_submit(struct engine *e, struct eng_job *j)

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/event.h"
-#include "engine/engine_priv.h"
+#include "engine/sem.h"
 
 void lazy_want(struct engine *e)
 {
@@ -155,7 +155,12 @@ static int load_vec(void *u, uint32_t cid, uint32_t row, uint64_t generation, bo
 	bool orphan = false;
 	pthread_rwlock_wrlock(&e->objects);
 	pthread_mutex_lock(&c->lock);
-	if (dead) {
+	if (!dead && c->chunks) {
+		orphan = is_free || !stamp->hashed || !obj_by_oid(&e->t, id);
+		rc = orphan ? 0 : coll_row_live(c, row, false, id, false);
+		if (!rc && !orphan)
+			rc = chunk_rows_add(c, row, id, stamp->hash);
+	} else if (dead) {
 		rc = coll_reserve(c, row);
 		rc = rc < 0 ? rc : coll_dead_push(c, row, false);
 	} else if (is_free) {
@@ -180,6 +185,19 @@ static int load_vec(void *u, uint32_t cid, uint32_t row, uint64_t generation, bo
 	pthread_rwlock_unlock(&e->objects);
 	if (orphan)
 		atomic_fetch_add(&e->damaged, 1);
+	coll_put(c);
+	return rc;
+}
+static int load_chunk_rows(void *u, uint32_t cid, uint64_t oid, uint64_t ver, const uint32_t *row, uint32_t n)
+{
+	struct engine *e = ((struct load *)u)->e;
+	struct eng_coll *c = coll_by_cid(e, cid);
+	int rc = 0;
+	if (c && c->chunks) {
+		pthread_mutex_lock(&c->lock);
+		rc = chunk_rows_map(c, oid, ver, row, n);
+		pthread_mutex_unlock(&c->lock);
+	}
 	coll_put(c);
 	return rc;
 }
@@ -259,6 +277,7 @@ static void unload(struct engine *e)
 	e->ingest_q.n = e->look_q.n = e->loose_q.n = 0;
 	e->walk_q.n = 0;
 	atomic_store(&e->pending, 0);
+	sem_forget(e);
 	pthread_rwlock_unlock(&e->objects);
 }
 void lazy_close(struct engine *e)
@@ -280,6 +299,7 @@ static int start_workers(struct engine *e)
 	for (unsigned i = 0; i < ENG_SEARCHERS; i++)
 		VX_TRY(thread_start(
 		        &e->searcher[i], i ? "vx-search2" : "vx-search1", ENG_WORKER_STACK, search_thread, e));
+	VX_TRY(sem_start(e));
 	return thread_start(&e->ingester, "vx-ingest", ENG_WORKER_STACK, ingest_thread, e);
 }
 static int open_all(struct engine *e, struct vx_errinfo *err)
@@ -287,9 +307,11 @@ static int open_all(struct engine *e, struct vx_errinfo *err)
 	struct store_cfg sc = {
 	        .os = e->os, .root_fd = e->cfg.root_fd, .store_dir = e->cfg.store_dir, .read_only = e->cfg.read_only};
 	VX_TRY(store_open(&sc, &e->st, err));
-	static const struct store_load_cb cb = {load_coll, load_obj, load_link, load_vec, load_graph, load_damaged};
+	static const struct store_load_cb cb = {
+	        load_coll, load_obj, load_link, load_vec, load_graph, load_damaged, load_chunk_rows};
 	struct load l = {.e = e};
 	VX_TRY(store_load(e->st, &cb, &l));
+	sem_load(e);
 	struct obj_key root;
 	VX_TRY(objkey_at(e->cfg.root_fd, "", &root));
 	pthread_rwlock_wrlock(&e->objects);
@@ -373,6 +395,8 @@ static void open_once(struct engine *e)
 	/* what was replayed or asked for before it was ready rang while nobody could answer */
 	bell_ring(&e->index_bell);
 	bell_ring(&e->ingest_bell);
+	if (e->sem)
+		bell_ring(&e->sem->bell);
 }
 void lazy_thread(void *arg)
 {

@@ -6,7 +6,7 @@
  * Directories are registered always, in memory: a file that gets a vector needs its ancestors' names. */
 #include <string.h>
 
-#include "engine/engine_priv.h"
+#include "engine/sem.h"
 
 void note_stat_of(struct note_stat *s, const struct stat *st)
 {
@@ -231,6 +231,7 @@ void obj_drop(struct engine *e, struct eng_obj *o)
 		coll_put(c);
 		bell_ring(&e->index_bell);
 	}
+	sem_obj_gone(e, o);
 	if (o->stored) {
 		struct eng_op *op = op_get(e, SOP_obj_del);
 		if (op) {

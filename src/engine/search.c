@@ -11,17 +11,19 @@
 
 #define HYBRID_DEPTH 100u
 
-static int hybrid(struct search *s, struct eng_coll *c)
+/* both legs, fused; the one that is not of words comes from @c, or is that of meaning */
+static int hybrid(struct search *s, struct eng_coll *c, const float *mean)
 {
 	struct eng_job *j = s->j;
 	uint32_t depth = s->k > HYBRID_DEPTH ? s->k : HYBRID_DEPTH;
 	bool min = j->has_min_score;
 	j->has_min_score = false; /* of the fused score */
-	int rc = search_vec_leg(s, c, j->vec, j->vec_bytes, depth);
+	int rc = mean ? search_mean_leg(s, c, mean, c->info.dim, depth)
+	              : search_vec_leg(s, c, j->vec, j->vec_bytes, depth);
 	uint32_t first = s->f_n;
 	seen_clear(s);
 	if (rc >= 0)
-		rc = search_text_leg(s, j->text, j->text_n, depth);
+		rc = search_text_leg(s, s->words->words, s->words->words_n, depth);
 	j->has_min_score = min;
 	if (rc < 0)
 		return rc;
@@ -34,23 +36,56 @@ static int hybrid(struct search *s, struct eng_coll *c)
 	}
 	return 0;
 }
+/* what was typed: by words, by meaning, or by both */
+static int by_text(struct search *s, struct eng_coll *c)
+{
+	struct eng_job *j = s->j;
+	struct search_words *w = j->priv.p[SEARCH_P_WORDS];
+	const float *mean = j->mode == ENG_MODE_text ? NULL : j->priv.p[SEARCH_P_MEANING];
+	int why = -(int)j->priv.n[SEARCH_N_WHY];
+	bool vec = j->vec && j->mode != ENG_MODE_text;
+	if (j->text_n > CONF_QUERY_TEXT_MAX)
+		return -VX_ERR_query_too_long;
+	if (!w)
+		VX_TRY(search_words_parse(j->arena, j->text, j->text_n, (int64_t)os_real_ns(s->e->os), &w));
+	s->words = w;
+	struct eng_coll *t = mean ? coll_by_cid(s->e, (uint32_t)j->priv.n[SEARCH_N_CID]) : NULL;
+	if (mean && !t) { /* another model has just taken its place */
+		mean = NULL;
+		why = -VX_ERR_model_failed;
+	}
+	int rc = j->mode == ENG_MODE_vector && !mean ? (why < 0 ? why : -VX_ERR_no_model) : 0;
+	if (rc >= 0)
+		rc = search_filter_read(s, 0, 0);
+	if (rc >= 0)
+		rc = search_words_sets(s);
+	if (rc >= 0 && why < 0 && why != -VX_ERR_no_model && j->mode != ENG_MODE_text)
+		j->priv.n[2] = 1; /* by words alone */
+	if (rc < 0)
+		;
+	else if (j->mode == ENG_MODE_vector)
+		rc = search_mean_leg(s, t, mean, t->info.dim, s->k);
+	else if (vec || mean)
+		rc = hybrid(s, vec ? c : t, vec ? NULL : mean);
+	else
+		rc = search_text_leg(s, w->words, w->words_n, s->k);
+	coll_put(t);
+	return rc;
+}
 
 static int legs(struct search *s, struct eng_coll *c)
 {
 	struct eng_job *j = s->j;
 	if (j->like || j->by_like_key)
 		return search_like_leg(s, c, s->k);
-	bool vec = j->vec && j->mode != ENG_MODE_text, text = j->text && j->mode != ENG_MODE_vector;
-	if (text && s->e->cfg.components != ENG_all)
-		return -VX_ERR_component_off;
-	if (vec && text)
-		return hybrid(s, c);
-	if (vec)
+	bool vec = j->vec && j->mode != ENG_MODE_text;
+	if (vec && (!j->text || j->mode == ENG_MODE_vector))
 		return search_vec_leg(s, c, j->vec, j->vec_bytes, s->k);
-	/* no model turns words into vectors yet: hybrid by words alone is lexical */
-	if (text)
-		return search_text_leg(s, j->text, j->text_n, s->k);
-	return -VX_ERR_missing_key;
+	if (!j->text)
+		return -VX_ERR_missing_key;
+	if (s->e->cfg.components != ENG_all)
+		return -VX_ERR_component_off;
+	return by_text(s, c);
 }
 static int answer(struct search *s, struct eng_coll *c)
 {

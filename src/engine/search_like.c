@@ -1,4 +1,5 @@
-/* search_like.c - near a file: by its vector in the collection when it has one there, else by the words that tell its text from others. */
+/* search_like.c - near a file: by its vector in the collection when it has one there, else by the vectors a model gave its chunks, else by
+ * the words that tell its text from others. */
 #include <fcntl.h>
 #include <string.h>
 
@@ -120,6 +121,19 @@ static int like_vector(
 	coll_leave(&v);
 	return rc;
 }
+/* near the middle of the vectors of its chunks. 1: answered; 0: it has none */
+static int like_meaning(struct search *s, uint64_t oid, uint32_t k)
+{
+	struct eng_coll *t = coll_get(s->e, "text");
+	const float *v = NULL;
+	int rc = t && t->chunks ? search_mean_of(s, t, oid, &v) : 0;
+	if (rc > 0) {
+		int r = search_mean_leg(s, t, v, t->info.dim, k);
+		rc = r < 0 ? r : 1;
+	}
+	coll_put(t);
+	return rc;
+}
 int search_like_leg(struct search *s, struct eng_coll *c, uint32_t k)
 {
 	struct engine *e = s->e;
@@ -150,6 +164,10 @@ int search_like_leg(struct search *s, struct eng_coll *c, uint32_t k)
 		return search_vec_leg(s, c, vec, bytes, k);
 	if (e->cfg.components != ENG_all)
 		return -VX_ERR_no_vector;
+	VX_TRY(search_filter_read(s, 0, 0));
+	rc = oid ? like_meaning(s, oid, k) : 0;
+	if (rc)
+		return rc < 0 ? rc : 0;
 	if (n < 0 || (!j->like && !o))
 		return -VX_ERR_no_vector;
 	const char *words = NULL;

@@ -10,19 +10,24 @@
 #define SEARCH_TEXT_TRIES 4u
 #define SEARCH_PAGE_MAX   1024u
 
-static bool search_filter_passes(const struct search *s, uint64_t oid)
+static bool listed(const uint64_t *ids, uint32_t n, uint64_t oid)
 {
-	uint32_t lo = 0, hi = s->pass_n;
+	uint32_t lo = 0, hi = n;
 	while (lo < hi) {
 		uint32_t mid = lo + (hi - lo) / 2;
-		if (s->pass_oid[mid] < oid)
+		if (ids[mid] < oid)
 			lo = mid + 1;
 		else
 			hi = mid;
 	}
-	return lo < s->pass_n && s->pass_oid[lo] == oid;
+	return lo < n && ids[lo] == oid;
 }
-static int take_chunk(struct search *s, const struct store_fts_hit *hit)
+bool search_passes(const struct search *s, uint64_t oid)
+{
+	return (!s->pass_on || listed(s->pass_oid, s->pass_n, oid)) &&
+	       !(s->deny_n && listed(s->deny_oid, s->deny_n, oid));
+}
+int search_take_chunk(struct search *s, const struct store_fts_hit *hit, float distance)
 {
 	struct engine *e = s->e;
 	struct note_stat st;
@@ -32,6 +37,7 @@ static int take_chunk(struct search *s, const struct store_fts_hit *hit)
 	pthread_rwlock_rdlock(&e->objects);
 	const struct eng_obj *was = obj_by_oid(&e->t, hit->oid);
 	bool moved = was && was->text_commit > s->text_seen;
+	bool passes = was && (!s->words || search_words_pass(s->words, was, s->g.path));
 	pthread_rwlock_unlock(&e->objects);
 	s->moved |= moved;
 	if (moved)
@@ -39,7 +45,7 @@ static int take_chunk(struct search *s, const struct store_fts_hit *hit)
 	int rc = seen_add(s, hit->oid, s->j->group_chunk ? hit->ord + 16 : 1);
 	if (rc <= 0)
 		return rc;
-	if (s->j->filter && !search_filter_passes(s, hit->oid))
+	if (!passes || !search_passes(s, hit->oid))
 		return 0;
 	if ((s->exclude && hit->oid == s->exclude_oid) || !judge_file(&s->g, hit->oid, &st, &ino))
 		return 0;
@@ -66,7 +72,7 @@ static int take_chunk(struct search *s, const struct store_fts_hit *hit)
 	f->h.ino = ino;
 	f->h.key = s->g.key;
 	f->h.score = hit->score;
-	f->h.distance = 1.0f - hit->score;
+	f->h.distance = distance;
 	f->h.state = (uint8_t)state;
 	f->h.has_locator = hit->line0 != 0; /* a document's chunks have no lines in the file */
 	f->h.byte0 = hit->byte0;
@@ -104,7 +110,7 @@ static int text_pages(struct search *s, const char *text, uint32_t n, uint32_t k
 		for (uint32_t i = 0; i < rd.hit_n; i++) {
 			if (s->f_n - base >= k && rd.hits[i].score < s->f[base + k - 1].h.score)
 				return 0;
-			VX_TRY(take_chunk(s, &rd.hits[i]));
+			VX_TRY(search_take_chunk(s, &rd.hits[i], 1.0f - rd.hits[i].score));
 		}
 		if (rd.hit_n < limit)
 			return 0;
@@ -117,7 +123,6 @@ int search_text_leg(struct search *s, const char *text, uint32_t n, uint32_t k)
 	uint32_t base = s->f_n;
 	if (n > CONF_QUERY_TEXT_MAX)
 		return -VX_ERR_query_too_long;
-	VX_TRY(search_filter_read(s, 0, 0));
 	for (unsigned i = 0; i < SEARCH_TEXT_TRIES; i++) {
 		s->moved = false;
 		VX_TRY(text_pages(s, text, n, k));

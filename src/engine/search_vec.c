@@ -23,6 +23,14 @@ static int take_file(struct search *s, struct eng_coll *c, uint64_t oid, uint32_
 	uint64_t ino;
 	if (s->exclude && oid == s->exclude_oid)
 		return 0;
+	if (s->words) { /* a vector and a text: what the text narrows holds for both */
+		pthread_rwlock_rdlock(&e->objects);
+		const struct eng_obj *w = obj_by_oid(&e->t, oid);
+		bool passes = w && search_words_pass(s->words, w, s->g.path) && search_passes(s, oid);
+		pthread_rwlock_unlock(&e->objects);
+		if (!passes)
+			return 0;
+	}
 	if (!judge_file(&s->g, oid, &st, &ino))
 		return 0;
 	enum eng_state state = ENG_STATE_none;
@@ -115,7 +123,8 @@ int search_filter_read(struct search *s, uint32_t cid, uint32_t rows_n)
 		return 0;
 	reads_fresh(s->e, j);
 	uint64_t generation = store_generation(s->e->st), *data = NULL;
-	if (!filter_cached(s->e, j->filter, cid, rows_n, generation, j->arena, &data, &s->pass_n)) {
+	uint32_t n = 0;
+	if (!filter_cached(s->e, j->filter, cid, rows_n, generation, j->arena, &data, &n)) {
 		struct store_read rd = {.kind = SRD_filter,
 		        .arena = j->arena,
 		        .filter = j->filter,
@@ -124,23 +133,27 @@ int search_filter_read(struct search *s, uint32_t cid, uint32_t rows_n)
 		        .cancel = &j->cancel};
 		VX_TRY(rd_sync(s->e, &rd));
 		data = cid ? rd.bits : rd.ids;
-		s->pass_n = rd.id_n;
+		n = rd.id_n;
 		size_t words = cid ? (rows_n + 63) / 64 : rd.id_n;
 		filter_cache_put(s->e, j->filter, cid, rows_n, generation, data, words * sizeof(*data), rd.id_n);
 	}
-	if (cid)
+	if (cid) {
 		s->pass = (struct row_bits){.w = (_Atomic uint64_t *)data, .n = rows_n};
-	else
+		s->pass_rows = true;
+	} else {
 		s->pass_oid = data;
+		s->pass_n = n;
+		s->pass_on = true;
+	}
 	return 0;
 }
-static int knn(struct search *s, struct coll_view *v, const void *q, uint32_t want, struct index_hit *hits)
+int search_knn(struct search *s, struct coll_view *v, const void *q, uint32_t want, struct index_hit *hits)
 {
 	struct index_query iq = {.q = q,
 	        .k = want,
 	        .ef = s->ef,
 	        .live = &v->live,
-	        .filter = s->j->filter ? &s->pass : NULL,
+	        .filter = s->pass_rows ? &s->pass : NULL,
 	        .extra = v->tail,
 	        .extra_n = v->tail_n,
 	        .cancel = &s->j->cancel};
@@ -186,7 +199,7 @@ static int vec_rounds(struct search *s, struct coll_view *v, const void *q, uint
 		struct index_hit *hits = mem_alloc(MEM_engine, (size_t)want * sizeof(*hits));
 		if (!hits)
 			return -ENOMEM;
-		int n = knn(s, v, q, want, hits), rc = n < 0 ? n : 0;
+		int n = search_knn(s, v, q, want, hits), rc = n < 0 ? n : 0;
 		bool full = false;
 		for (int i = 0; i < n && rc >= 0 && !full; i++) {
 			if (s->f_n - base >= k && hits[i].distance > s->f[base + k - 1].h.distance)
@@ -240,7 +253,9 @@ int search_vec_leg(struct search *s, struct eng_coll *c, const void *vec, uint32
 		s->ef = recall_ef(c, k);
 	coll_enter(c, &v);
 	int rc = 0;
-	if (v.rows) {
+	if (v.rows && c->chunks) {
+		rc = query_check(s, c, v.rows, vec, bytes);
+	} else if (v.rows) {
 		rc = query_check(s, c, v.rows, vec, bytes);
 		if (rc >= 0)
 			rc = search_filter_read(s, c->info.cid, v.rows_n);
@@ -250,5 +265,8 @@ int search_vec_leg(struct search *s, struct eng_coll *c, const void *vec, uint32
 			s->j->priv.n[2] = 1;
 	}
 	coll_leave(&v);
-	return rc;
+	if (rc < 0 || !c->chunks)
+		return rc;
+	VX_TRY(search_filter_read(s, 0, 0));
+	return search_mean_leg(s, c, vec, bytes / (uint32_t)sizeof(float), k);
 }

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "engine/engine_priv.h"
+#include "engine/sem.h"
 
 #define STATUS_MAX     (1u << 20)
 #define STATUS_VERSION 1
@@ -57,6 +57,56 @@ static void component(
 	}
 	sb_ch(b, '}');
 }
+/* the model that is to embed; which one answers meanwhile, when that is another */
+static void model(struct engine *e, struct sbuf *b)
+{
+	static const char *const names[] = {[SEM_cold] = "cold", [SEM_ready] = "ready", [SEM_failed] = "failed"};
+	struct sem *s = e->sem;
+	key(b, "model");
+	sb_ch(b, '{');
+	if (!s || !atomic_load(&s->on)) {
+		str(b, "state", "off");
+		str(b, "reason", "no model is set: search is by words and by vectors given");
+		sb_ch(b, '}');
+		return;
+	}
+	pthread_mutex_lock(&s->lock); /* no reference: the last one closes a model, which is not for this thread */
+	struct sem_model *m = s->target;
+	if (!m)
+		str(b, "state", "cold");
+	if (m) {
+		pthread_mutex_lock(&m->lock);
+		str(b, "state", names[m->state]);
+		if (m->state == SEM_failed) {
+			uint64_t now = os_mono_ns(e->os);
+			str(b, "reason", err_text(m->err.code));
+			str(b, "code", err_name(m->err.code));
+			if (m->err.detail[0])
+				str(b, "detail", m->err.detail);
+			num(b, "next_retry_ms", m->retry_at_ns > now ? (m->retry_at_ns - now) / 1000000 : 0);
+			num(b, "tries", m->fails);
+		}
+		str(b, "name", m->name);
+		num(b, "dim", m->info.dim);
+		boolean(b, "loaded", m->opened && atomic_load(&m->used_ns));
+		pthread_mutex_unlock(&m->lock);
+		if (s->answer && s->answer != m)
+			str(b, "answers", s->answer->name);
+	}
+	pthread_mutex_unlock(&s->lock);
+	sb_ch(b, '}');
+}
+static void embedding(struct engine *e, struct sbuf *b)
+{
+	key(b, "embedding");
+	sb_ch(b, '{');
+	num(b, "pending", sem_pending(e));
+	num(b, "files", perf_get(PERFC_embed_files));
+	num(b, "chunks", perf_get(PERFC_embed_chunks));
+	num(b, "reused", perf_get(PERFC_embed_reused));
+	num(b, "failed", perf_get(PERFC_embed_failed));
+	sb_ch(b, '}');
+}
 static void components(struct engine *e, struct sbuf *b)
 {
 	pthread_mutex_lock(&e->life);
@@ -67,8 +117,7 @@ static void components(struct engine *e, struct sbuf *b)
 	component(e, b, "store", on >= ENG_store, st, rc, e->fail.detail);
 	component(e, b, "index", on >= ENG_search, st, rc, NULL);
 	component(e, b, "text", on >= ENG_all, st, rc, NULL);
-	key(b, "model");
-	sb_str(b, "{\"state\":\"off\",\"reason\":\"no model is set: search is by words and by vectors given\"}");
+	model(e, b);
 	sb_ch(b, '}');
 	pthread_mutex_unlock(&e->life);
 	bool ready = eng_ready(e);
@@ -84,6 +133,8 @@ static void collections(struct engine *e, struct sbuf *b, bool owner)
 	pthread_mutex_lock(&e->coll_lock);
 	for (struct eng_coll *c = owner ? e->colls : NULL; c; c = c->next) {
 		struct eng_coll_info i;
+		if (!coll_shown(c))
+			continue;
 		coll_fill_info(c, &i);
 		if (b->p[b->n - 1] != '[')
 			sb_ch(b, ',');
@@ -200,7 +251,7 @@ int status_run(struct engine *e, struct eng_job *j)
 {
 	struct sbuf b;
 	bool owner = job_owner(e, j), ready = eng_ready(e);
-	uint64_t pending = atomic_load(&e->pending);
+	uint64_t pending = atomic_load(&e->pending) + sem_pending(e);
 	if (sbuf_arena(&b, j->arena, 4096, STATUS_MAX) < 0)
 		return -VX_ERR_arena_full;
 	sb_ch(&b, '{');
@@ -232,6 +283,8 @@ int status_run(struct engine *e, struct eng_job *j)
 	if (owner)
 		errors(e, j, &b);
 	sb_ch(&b, '}');
+	if (owner)
+		embedding(e, &b);
 	if (owner && ready) {
 		struct store_stats s;
 		store_stats(e->st, &s);

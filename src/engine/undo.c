@@ -6,7 +6,7 @@
  * vector that is not on disk leaves search.  What was deleted and lives on in the catalog comes back with the next mount.  A walk is due,
  * at growing intervals while the disk stays full, and reads again what lost its text.  A poisoned store is left as it is: nothing will be
  * written over what memory says. */
-#include "engine/engine_priv.h"
+#include "engine/sem.h"
 
 #define RESYNC_FIRST_S 2u
 #define RESYNC_MAX_S   60u
@@ -31,12 +31,19 @@ static void vec_undone(struct engine *e, struct eng_op *o)
 	pthread_mutex_lock(&c->lock);
 	if (o->op.is_free_point && coll_id_row(c, o->op.free_id) == o->op.ret_row)
 		coll_id_del(c, o->op.free_id);
+	if (c->chunks && obj) { /* its chunk is to be given a vector again */
+		struct chunk_file *f = chunk_rows_file(c, obj->oid);
+		if (f)
+			f->current = false;
+	}
 	coll_row_dead(c, o->op.ret_row); /* nothing if a later one of the group has replaced it */
 	if (v && v->row == o->op.ret_row && !v->busy)
 		obj_vec_del(&e->t, obj, v);
 	else if (v && v->row == o->op.ret_row)
 		v->row = ENG_ROW_NONE; /* the next put of it is on its way */
 	pthread_mutex_unlock(&c->lock);
+	if (c->chunks && obj)
+		sem_due(e, obj);
 }
 /* the row that was moved lives where it was */
 static void move_undone(struct engine *e, struct eng_op *o)
@@ -113,6 +120,9 @@ void op_undone(struct eng_op *o)
 			l->stored = false;
 	} else if (o->op.kind == SOP_vec_put) {
 		vec_undone(e, o);
+	} else if (o->op.kind == SOP_chunk_rows) {
+		if (obj)
+			sem_text_new(e, obj);
 	} else if (o->op.kind == SOP_vec_move) {
 		move_undone(e, o);
 	} else if (o->op.kind == SOP_coll_create || o->op.kind == SOP_coll_dim) {

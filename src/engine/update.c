@@ -713,6 +713,7 @@ void update_run(struct engine *e, struct eng_job *j)
 	case EV_export:
 	case EV_verify:
 	case EV_retry:
+	case EV_model:
 	case EV_locate:
 	case EV_index:
 		rc = -VX_ERR_unknown_verb;

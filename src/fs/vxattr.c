@@ -130,14 +130,23 @@ static int value_text(struct fs_ask *a, struct sbuf *b)
 		sb_str(b, err_text(j->ret_error));
 		return 0;
 	case VX_dim:
-		VX_TRY(rc);
+		if (rc < 0 && rc != -ENODATA)
+			return rc;
+		if (!j->ret_dim)
+			return -ENODATA;
 		sb_u64(b, j->ret_dim);
+		return 0;
+	case VX_model:
+		if (rc < 0 && rc != -ENODATA)
+			return rc;
+		if (!j->ret_model)
+			return -ENODATA;
+		sb_str(b, j->ret_model);
 		return 0;
 	case VX_similar:
 		VX_TRY(rc);
 		similar_text(a, b);
 		return 0;
-	case VX_model:
 	case VX_vector:
 	case VX_payload:
 	case VX_packed:
@@ -176,7 +185,7 @@ static void get_answer(struct fs_ask *a)
 /* most files have no vector: what memory knows is answered without a query. True when it was. */
 static bool get_quick(fuse_req_t req, struct fs *f, const struct fs_ref *r, enum vx_kind k, size_t size)
 {
-	if (k != VX_unknown && k != VX_model && eng_known(f->e, &r->file.key))
+	if (k != VX_unknown && eng_known(f->e, &r->file.key))
 		return false;
 	if (k == VX_state)
 		reply_value(req, size, "none", 4);
@@ -195,7 +204,7 @@ bool vxattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 	enum vx_kind k = kind_of(name, &coll);
 	struct fs *f = fs_of(req);
 	struct fs_ref r;
-	if (!f->e || k == VX_unknown || k == VX_model) {
+	if (!f->e || k == VX_unknown) {
 		fs_reply_rc(req, -ENODATA);
 		return true;
 	}
@@ -237,6 +246,7 @@ bool vxattr_get(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 		vq_verb(a->q, "get");
 		j->with_vectors = k == VX_vector;
 		j->with_payload = k == VX_payload;
+		j->with_chunks = k == VX_chunks;
 	}
 	fs_ask_submit(a, &r);
 	return true;

@@ -311,6 +311,8 @@ static int value(struct ask *a, enum vq_key key)
 		j->text_n = (uint32_t)n;
 		return 0;
 	}
+	case VQK_folder:
+		return cstr(a, &j->path, &n);
 	case VQK_like:
 		return path(a, &j->like);
 	case VQK_scope:

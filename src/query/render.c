@@ -75,7 +75,7 @@ static void head(struct sbuf *b, const struct eng_job *j)
 	num(b, "generation", j->generation);
 }
 
-static void freshness(struct sbuf *b, const struct eng_job *j)
+static void freshness_took(struct sbuf *b, const struct eng_job *j, uint64_t took_ns)
 {
 	head(b, j);
 	sb_ch(b, ',');
@@ -83,7 +83,11 @@ static void freshness(struct sbuf *b, const struct eng_job *j)
 	sb_ch(b, ',');
 	num(b, "pending", j->pending);
 	sb_ch(b, ',');
-	num(b, "took_us", j->took_ns / 1000);
+	num(b, "took_us", took_ns / 1000);
+}
+static void freshness(struct sbuf *b, const struct eng_job *j)
+{
+	freshness_took(b, j, j->took_ns);
 }
 
 static void locator(struct sbuf *b, const struct eng_hit *h)
@@ -154,11 +158,7 @@ static void search(struct sbuf *b, const struct eng_job *j)
 
 static void batch(struct sbuf *b, const struct vq *q)
 {
-	struct eng_job sum = {.generation = q->j.generation,
-	        .complete = q->j.complete,
-	        .pending = q->j.pending,
-	        .took_ns = q->batch_ns};
-	freshness(b, &sum);
+	freshness_took(b, &q->j, q->batch_ns);
 	sb_ch(b, ',');
 	num(b, "distances", q->batch_distances);
 	sb_str(b, ",\"batch\":[");
@@ -335,6 +335,7 @@ static void answer(struct sbuf *b, const struct eng_job *j)
 	case EV_payload:
 	case EV_coll_drop:
 	case EV_retry:
+	case EV_model:
 		head(b, j);
 		sb_str(b, ",\"ok\":true}");
 		break;

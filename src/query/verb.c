@@ -46,6 +46,7 @@ static const struct verb table[] = {
         {"stack_eat", 0, EV_status, true, false, PERF_v_status, K(verb) | K(bytes), vq_local_stack_eat},
         {"alloc_fail", 0, EV_status, true, false, PERF_v_status, K(verb) | K(nth), vq_local_alloc_fail},
         {"retry", 0, EV_retry, true, false, PERF_v_status, K(verb)},
+        {"model", 0, EV_model, true, true, PERF_v_status, K(verb) | K(folder)},
 };
 #define TABLE_N (sizeof table / sizeof *table)
 

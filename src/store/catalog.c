@@ -7,6 +7,10 @@
 #include <string.h>
 #include "base/sbuf.h"
 
+#define CAT_EMB_TABLE                                                                                                  \
+	"CREATE TABLE IF NOT EXISTS emb(cid INTEGER,oid INTEGER,ver INTEGER,rows BLOB,crc INTEGER NOT NULL,PRIMARY "   \
+	"KEY(oid,cid)) WITHOUT ROWID;"
+
 static const char schema[] =
         "CREATE TABLE meta(name TEXT PRIMARY KEY,value BLOB NOT NULL,crc INTEGER NOT NULL) WITHOUT ROWID;"
         "CREATE TABLE coll(cid INTEGER PRIMARY KEY,name TEXT NOT NULL UNIQUE,dim INTEGER,metric INTEGER,dtype "
@@ -26,7 +30,8 @@ static const char schema[] =
         "INTEGER,byte1 INTEGER,"
         "line0 INTEGER,line1 INTEGER,text TEXT,crc INTEGER NOT NULL);"
         "CREATE UNIQUE INDEX chunk_owner ON chunk(oid,ver,ord);"
-        "CREATE VIRTUAL TABLE fts USING fts5(text,content='chunk',content_rowid='id',tokenize='porter unicode61');"
+        "CREATE VIRTUAL TABLE fts USING fts5(text,content='chunk',content_rowid='id',tokenize='porter "
+        "unicode61');" CAT_EMB_TABLE
         "CREATE TABLE graphgen(cid INTEGER,gen INTEGER,name TEXT,crc INTEGER NOT NULL,PRIMARY KEY(cid,gen)) WITHOUT "
         "ROWID;";
 
@@ -71,12 +76,22 @@ static const char *const sql[CSQ_N] = {
         [CSQ_chunk_get] =
                 "SELECT c.id,c.oid,c.ver,c.ord,c.byte0,c.byte1,c.line0,c.line1,c.text,c.crc FROM obj o JOIN chunk c "
                 "ON c.oid=o.oid AND c.ver=o.tver WHERE o.oid=?1 AND o.tstate=1 AND c.ord=?2",
+        [CSQ_chunk_page] =
+                "SELECT c.id,c.oid,c.ver,c.ord,c.byte0,c.byte1,c.line0,c.line1,c.text,c.crc FROM obj o JOIN chunk c "
+                "ON c.oid=o.oid AND c.ver=o.tver WHERE o.oid=?1 AND o.tstate=1 AND c.ord>=?2 ORDER BY c.ord LIMIT ?3",
+        [CSQ_chunk_count] =
+                "SELECT count(*) FROM obj o JOIN chunk c ON c.oid=o.oid AND c.ver=o.tver WHERE o.oid=?1 AND "
+                "o.tstate=1",
         [CSQ_fts_put] = "INSERT INTO fts(rowid,text) VALUES(?1,?2)",
         [CSQ_fts_del] = "INSERT INTO fts(fts,rowid,text) VALUES('delete',?1,?2)",
         [CSQ_graph_put] = "INSERT OR REPLACE INTO graphgen(cid,gen,name,crc) VALUES(?1,?2,?3,?4)",
         [CSQ_graph_list] = CAT_SEL_GRAPH " WHERE cid=?1 ORDER BY gen DESC",
         [CSQ_graph_del] = "DELETE FROM graphgen WHERE cid=?1 AND gen=?2",
         [CSQ_graph_del_coll] = "DELETE FROM graphgen WHERE cid=?1",
+        [CSQ_emb_put] = "INSERT OR REPLACE INTO emb(cid,oid,ver,rows,crc) VALUES(?1,?2,?3,?4,?5)",
+        [CSQ_emb_del] = "DELETE FROM emb WHERE cid=?1 AND oid=?2",
+        [CSQ_emb_del_obj] = "DELETE FROM emb WHERE oid=?1",
+        [CSQ_emb_del_coll] = "DELETE FROM emb WHERE cid=?1",
 };
 
 int cat_rc(struct catalog *c, int rc)
@@ -273,9 +288,21 @@ static int create_in_transaction(struct catalog *c)
 	return cat_state_put(c, &first);
 }
 
+int cat_emb_make(struct catalog *c)
+{
+	return cat_exec(c, CAT_EMB_TABLE);
+}
+bool cat_emb_have(struct catalog *c)
+{
+	int64_t n = 0;
+	return cat_pragma(c, "SELECT count(*) FROM sqlite_master WHERE name='emb'", &n) >= 0 && n;
+}
+
 int cat_create(struct catalog *c)
 {
 	int r = cat_format(c);
+	if (!r) /* one of before vectors of chunks */
+		r = cat_emb_have(c) ? 0 : cat_emb_make(c);
 	if (r != -ENOENT)
 		return r;
 	VX_TRY(cat_begin(c));

@@ -44,12 +44,18 @@ enum cat_sql {
 	CSQ_chunk_next_any,
 	CSQ_chunk_del,
 	CSQ_chunk_get,
+	CSQ_chunk_page,
+	CSQ_chunk_count,
 	CSQ_fts_put,
 	CSQ_fts_del,
 	CSQ_graph_put,
 	CSQ_graph_list,
 	CSQ_graph_del,
 	CSQ_graph_del_coll,
+	CSQ_emb_put,
+	CSQ_emb_del,
+	CSQ_emb_del_obj,
+	CSQ_emb_del_coll,
 	CSQ_N
 };
 struct catalog {
@@ -136,6 +142,12 @@ int cat_chunk_put(struct catalog *c, uint64_t oid, uint64_t ver, const struct st
 int cat_chunk_del(struct catalog *c, uint64_t oid, uint64_t keep, uint64_t *ret_n);
 int cat_chunk_get(struct catalog *c, uint64_t oid, uint32_t ord, sqlite3_stmt **ret, struct chunk_rec *rec);
 
+/* chunk_vec.c: which rows are the vectors of a file's chunks. Stores of before have no such table until a writer opens them */
+int cat_emb_make(struct catalog *c);
+bool cat_emb_have(struct catalog *c);
+int cat_emb_put(struct catalog *c, uint32_t cid, uint64_t oid, uint64_t ver, const void *rows, uint32_t n);
+int cat_emb_del(struct catalog *c, uint32_t cid, uint64_t oid); /* oid 0: all of a collection; cid 0: all of a file */
+
 int cat_graph_put(struct catalog *c, uint32_t cid, uint64_t gen, const char *name);
 /* cat_graph_old - a graph of the collection beyond the newest two; name[CONF_NAME_MAX + 1]. -ENOENT: none */
 int cat_graph_old(struct catalog *c, uint32_t cid, uint64_t *ret_gen, char *ret_name);
@@ -149,6 +161,7 @@ int cat_graph_del(struct catalog *c, uint32_t cid, uint64_t gen);
 #define CAT_SEL_VEC   "SELECT key,id,kind,dead,gen,vid,size,mtime,ctime,hash,crc FROM vec"
 #define CAT_SEL_PAY   "SELECT cid,id,data,crc FROM payload"
 #define CAT_SEL_CHUNK "SELECT id,oid,ver,ord,byte0,byte1,line0,line1,text,crc FROM chunk"
+#define CAT_SEL_EMB   "SELECT cid,oid,ver,rows,crc FROM emb"
 #define CAT_SEL_GRAPH "SELECT cid,gen,name,crc FROM graphgen"
 int cat_row_meta(sqlite3_stmt *s);
 int cat_row_coll(sqlite3_stmt *s, struct store_coll *ret);
@@ -157,6 +170,8 @@ int cat_row_link(sqlite3_stmt *s, uint64_t *ret_oid, uint64_t *ret_parent, char 
 int cat_row_vec(sqlite3_stmt *s, struct vec_rec *ret);
 int cat_row_pay(sqlite3_stmt *s, uint32_t *ret_cid, uint64_t *ret_id);
 int cat_row_chunk(sqlite3_stmt *s, struct chunk_rec *ret);
+int cat_row_emb(
+        sqlite3_stmt *s, uint32_t *ret_cid, uint64_t *ret_oid, uint64_t *ret_ver, const void **ret, uint32_t *ret_n);
 int cat_row_graph(sqlite3_stmt *s, uint32_t *ret_cid, uint64_t *ret_gen, char *ret_name);
 
 static inline int64_t vec_key(uint32_t cid, uint32_t row)

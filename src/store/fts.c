@@ -2,7 +2,8 @@
  *
  * The user's text never reaches FTS5's query language: it is cut into runs of letters and digits (and any byte above ASCII), each
  * is quoted, and they are joined by OR, so a chunk with more and rarer of the words ranks higher (BM25) and none is required.
- * The byte 0x1f between words narrows: of what stands on either side of it at least one word must be there.
+ * The byte 0x1f between words narrows: of what stands on either side of it at least one word must be there.  Words between two
+ * bytes 0x1e are a phrase: they count as one word, found where they follow one another.
  * Score: with q = sqrt(BM25) (fts_rank.c), s = q / (1 + q) is in (0, 1) and grows with BM25: one rare word gives about 0.7, a word that every
  * chunk has about 0.1, several rare ones 0.8 and more. */
 #include <math.h>
@@ -23,7 +24,7 @@ int fts_match(struct arena *a, const char *text, uint32_t n, const char **ret)
 {
 	struct sbuf b;
 	uint32_t words = 0;
-	bool narrow = false;
+	bool narrow = false, phrase = false, open = false;
 	if (n > CONF_QUERY_TEXT_MAX)
 		return -VX_ERR_query_too_long;
 	if (sbuf_arena(&b, a, 256, 2 * CONF_QUERY_TEXT_MAX + FTS_WORDS_MAX * 12) < 0)
@@ -33,17 +34,27 @@ int fts_match(struct arena *a, const char *text, uint32_t n, const char **ret)
 		while (i < n && word_byte((unsigned char)text[i]))
 			i++;
 		if (i == from) {
-			narrow |= text[i++] == 0x1f;
+			narrow |= text[i] == 0x1f;
+			if (text[i++] == 0x1e) {
+				phrase = !phrase;
+				if (open)
+					sb_ch(&b, '"');
+				open = false;
+			}
 			continue;
 		}
 		if (i - from > FTS_WORD_BYTES) /* no such word in any index; and no quadratic work for one */
 			continue;
-		sb_str(&b, !words ? "(\"" : narrow ? ") AND (\"" : " OR \"");
+		sb_str(&b, open ? " " : !words ? "(\"" : narrow ? ") AND (\"" : " OR \"");
 		words++;
 		narrow = false;
 		sb_bytes(&b, text + from, i - from);
-		sb_ch(&b, '"');
+		open = phrase;
+		if (!open)
+			sb_ch(&b, '"');
 	}
+	if (open)
+		sb_ch(&b, '"');
 	if (!words)
 		return -VX_ERR_query_syntax;
 	sb_ch(&b, ')');
@@ -119,6 +130,39 @@ int fts_search(struct catalog *c, struct store_read *rd)
 		if (rc < 0)
 			break;
 		rd->hit_n++;
+	}
+	if (!rc && q != SQLITE_DONE)
+		rc = cat_rc(c, sqlite3_extended_errcode(c->db));
+	sqlite3_finalize(s);
+	return rc;
+}
+
+int fts_files(struct catalog *c, struct store_read *rd)
+{
+	const char *match;
+	sqlite3_stmt *s;
+	uint32_t cap = 0;
+	VX_TRY(fts_match(rd->arena, rd->text, rd->text_n, &match));
+	if (sqlite3_prepare_v2(c->db,
+	            "SELECT DISTINCT c.oid FROM fts JOIN chunk c ON c.id=fts.rowid JOIN obj o ON o.oid=c.oid "
+	            "WHERE fts MATCH ?1 AND o.tstate=1 AND c.ver=o.tver ORDER BY c.oid",
+	            -1, &s, NULL) != SQLITE_OK)
+		return cat_rc(c, sqlite3_extended_errcode(c->db));
+	sqlite3_bind_text(s, 1, match, -1, SQLITE_STATIC);
+	int rc = 0, q;
+	while ((q = sqlite3_step(s)) == SQLITE_ROW) {
+		if (rd->id_n == cap) {
+			cap = cap ? cap * 2 : 256;
+			uint64_t *p = arena_alloc(rd->arena, cap * sizeof *p);
+			if (!p) {
+				rc = -VX_ERR_arena_full;
+				break;
+			}
+			if (rd->id_n)
+				memcpy(p, rd->ids, rd->id_n * sizeof *p);
+			rd->ids = p;
+		}
+		rd->ids[rd->id_n++] = (uint64_t)sqlite3_column_int64(s, 0);
 	}
 	if (!rc && q != SQLITE_DONE)
 		rc = cat_rc(c, sqlite3_extended_errcode(c->db));

@@ -178,6 +178,8 @@ int store_load(struct store *st, const struct store_load_cb *cb, void *u)
 		rc = each(&l, CAT_SEL_LINK, row_link);
 	if (!rc)
 		rc = vecs(&l);
+	if (!rc && cb->chunk_rows)
+		rc = chunk_vec_load(st, cb, u);
 	if (!rc)
 		rc = each(&l, CAT_SEL_GRAPH " ORDER BY cid,gen DESC", row_graph);
 	for (uint32_t i = 0; i < CONF_COLLECTIONS_MAX; i++) {

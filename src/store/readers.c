@@ -67,6 +67,13 @@ static int read_one(struct reader *r, struct store_read *rd)
 	case SRD_free_ids:
 		rc = cat_vec_of_free(&r->cat, rd->cid, rd->free_id, &rd->ret_row);
 		return rc == -ENOENT ? 0 : rc;
+	case SRD_chunks:
+	case SRD_chunk_list:
+		return chunk_vec_read(&r->cat, rd);
+	case SRD_chunk_count:
+		return chunk_vec_count(&r->cat, rd);
+	case SRD_files:
+		return fts_files(&r->cat, rd);
 	case SRD_filter:
 		return filter_search(&r->cat, rd);
 	}

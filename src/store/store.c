@@ -580,7 +580,8 @@ bool store_row_ok(const struct store *st, uint32_t cid, uint32_t row)
 int store_read(struct store *st, struct store_read *rd)
 {
 	rd->hits = NULL;
-	rd->hit_n = rd->data_n = 0;
+	rd->hit_n = rd->data_n = rd->id_n = 0;
+	rd->ret_ver = 0;
 	rd->data = NULL;
 	rd->ret_row = UINT32_MAX;
 	rd->rc = 0;

@@ -25,6 +25,9 @@
 #define STORE_OID_ROOT    1u /* the mount's root directory */
 #define STORE_CID_DEFAULT 1u
 #define STORE_CID_TEXT    2u
+/* vectors of chunks lie in a collection a model, named so, with the model's fingerprint in hex behind it; a name no user can give.
+ * There an owner has many live vectors, told apart by the hash in their stamp. */
+#define STORE_MODEL_COLL "text."
 
 struct stamp { /* what a file was when its vector or text was made */
 	uint64_t size;
@@ -64,6 +67,8 @@ enum store_op_kind {
 	SOP_text_chunks, /* oid, text_ver, chunk[chunk_n] */
 	SOP_text_done, /* oid, text_ver, stamp, text_state, error: older versions' chunks go; this one is searched */
 	SOP_text_stamp, /* oid, stamp */
+	SOP_chunk_rows, /* cid, oid, text_ver, data = u32 LE each: the row of each chunk's vector by ord (UINT32_MAX: none yet); rows
+			 * drop[drop_n] become dead. -VX_ERR_file_changed: the text is another by now; data NULL: forget */
 	SOP_graph_put, /* cid, graph_gen, name: a published graph; older ones but one are dropped */
 	SOP_meta_put, /* name, data */
 };
@@ -93,6 +98,8 @@ struct store_op {
 	uint64_t text_ver, graph_gen;
 	const struct store_chunk *chunk; /* borrowed until visible() */
 	uint32_t chunk_n;
+	const uint32_t *drop; /* borrowed until visible() */
+	uint32_t drop_n;
 	const struct store_coll *coll; /* borrowed until visible() */
 	/* out */
 	uint32_t ret_row;
@@ -133,6 +140,8 @@ struct store_load_cb {
 	        uint64_t oid_or_id, const struct stamp *stamp);
 	int (*graph)(void *u, uint32_t cid, uint64_t graph_gen, const char *name); /* newest first */
 	void (*damaged)(void *u, const char *table, uint64_t rowid);
+	/* after all of vec: row[n] of a file's chunks by ord, of the text that is searched; may be NULL */
+	int (*chunk_rows)(void *u, uint32_t cid, uint64_t oid, uint64_t ver, const uint32_t *row, uint32_t n);
 };
 int store_load(struct store *st, const struct store_load_cb *cb, void *u);
 
@@ -163,6 +172,10 @@ enum store_read_kind {
 	SRD_fts, /* text, limit -> hits by rank */
 	SRD_payload, /* oid, or cid + free_id -> data (JSON), data_n */
 	SRD_chunk, /* oid, ord -> hits[0] with its text as snippet */
+	SRD_chunks, /* oid: chunks from ord on, at most limit -> hits[hit_n] by ord, text as snippet; ret_ver */
+	SRD_chunk_list, /* pick[limit] -> hits[limit], text as snippet; ver 0: there is no such chunk */
+	SRD_chunk_count, /* oid -> id_n */
+	SRD_files, /* text -> ids[id_n] of the files whose text has one of the words or phrases, ascending */
 	SRD_free_ids, /* cid: is there a row of free_id -> ret_row (UINT32_MAX: none) */
 	SRD_filter /* filter; cid and limit (rows looked at) -> bits, id_n set; cid 0: of files with text -> ids[id_n], ascending */
 };
@@ -173,12 +186,20 @@ struct store_fts_hit {
 	uint64_t byte0, byte1;
 	uint32_t line0, line1;
 	const char *snippet; /* in the arena; may be NULL */
+	uint32_t snippet_n;
+	uint64_t ver; /* of the text it is a chunk of; SRD_fts leaves it 0 */
+};
+struct store_pick {
+	uint64_t oid;
+	uint32_t ord;
 };
 struct store_read {
 	struct wq_item item;
 	enum store_read_kind kind;
 	struct arena *arena; /* results live here */
-	const char *text; /* user's words, any bytes; borrowed until done */
+	const char *
+	        text; /* user's words, any bytes; 0x1f narrows, 0x1e stands at both ends of a phrase; borrowed until done */
+	const struct store_pick *pick; /* borrowed until done */
 	uint32_t text_n, limit, offset;
 	bool want_snippet;
 	uint64_t oid, free_id;
@@ -193,6 +214,7 @@ struct store_read {
 	uint32_t hit_n;
 	const char *data;
 	uint32_t data_n, ret_row;
+	uint64_t ret_ver;
 	int rc; /* hits may be 0 with rc 0; -ENOENT: no such payload, chunk; -VX_ERR_deadline, _cancelled, _query_syntax, _arena_full */
 	void (*done)(struct store_read *rd); /* on a reader thread */
 	void *u;

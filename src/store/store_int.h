@@ -5,6 +5,7 @@
  * store_close or a grace period told by store_reclaim. */
 #pragma once
 #include <stdatomic.h>
+#include <string.h>
 #include "base/mem.h"
 #include "base/thread.h"
 #include "store/catalog.h"
@@ -182,7 +183,23 @@ void rowtab_write(struct store *st, struct coll *c); /* at close; failing costs 
 /* rowtab_load - tell cb->vec of each row and mark those free that are. -ENOENT: no table that counts, nothing was told */
 int rowtab_load(struct store *st, struct coll *c, const struct store_load_cb *cb, void *u);
 
+/* store_thread.c */
+int store_grp(struct store *st, int rc); /* what the group must hear of */
+int store_vec_dead(struct store *st, uint32_t cid, uint32_t row);
+int store_tx(struct store *st);
+
+/* chunk_vec.c */
+static inline bool store_coll_many(const struct store_coll *k)
+{
+	return !strncmp(k->name, STORE_MODEL_COLL, sizeof STORE_MODEL_COLL - 1);
+}
+int chunk_vec_op(struct store *st, struct store_op *op); /* SOP_chunk_rows */
+int chunk_vec_read(struct catalog *c, struct store_read *rd); /* SRD_chunks, SRD_chunk_list */
+int chunk_vec_count(struct catalog *c, struct store_read *rd);
+int chunk_vec_load(struct store *st, const struct store_load_cb *cb, void *u);
+
 /* fts.c */
+int fts_files(struct catalog *c, struct store_read *rd);
 /* fts_match - a user's words as an FTS5 expression: each quoted, joined by OR. -VX_ERR_query_syntax: no word */
 int fts_match(struct arena *a, const char *text, uint32_t n, const char **ret);
 int fts_search(struct catalog *c, struct store_read *rd);

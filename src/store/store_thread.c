@@ -96,7 +96,7 @@ static int wal_reserve(struct store *st)
 	return 0;
 }
 
-static int tx_begin(struct store *st)
+int store_tx(struct store *st)
 {
 	if (st->in_tx)
 		return 0;
@@ -265,7 +265,7 @@ static void group_commit(struct store *st)
 
 /* ---- ops: 0; < 0 with st->group_fail 0: this op is wrong; group_fail < 0: the group must end ------------------------------------ */
 
-static int grp(struct store *st, int rc)
+int store_grp(struct store *st, int rc)
 {
 	if (rc == -EBADMSG)
 		return -VX_ERR_store_corrupt; /* one damaged row is that op's trouble alone */
@@ -273,7 +273,7 @@ static int grp(struct store *st, int rc)
 		st->group_fail = rc;
 	return rc;
 }
-#define GRP(x) VX_TRY(grp(st, (x)))
+#define GRP(x) VX_TRY(store_grp(st, (x)))
 
 static int live_coll(struct store *st, uint32_t cid, struct coll **ret)
 {
@@ -305,13 +305,13 @@ static int op_coll_create(struct store *st, struct store_op *op)
 	}
 	if (st->coll_n >= CONF_COLLECTIONS_MAX)
 		return -VX_ERR_collection_limit;
-	GRP(tx_begin(st));
+	GRP(store_tx(st));
 	k = *op->coll;
 	k.cid = st->state.next_cid;
 	coll_dir_name(dir, k.cid);
 	int rc = os_mkdirat(st->os, st->dirfd, dir, 0700);
 	if (rc < 0 && rc != -EEXIST)
-		return grp(st, rc);
+		return store_grp(st, rc);
 	st->dir_dirty = true;
 	GRP(coll_add(st, &k, &c));
 	c->born = true;
@@ -337,7 +337,7 @@ static int op_coll_dim(struct store *st, struct store_op *op)
 	}
 	if (dim == c->c.dim)
 		return 0;
-	GRP(tx_begin(st));
+	GRP(store_tx(st));
 	struct store_coll k = c->c;
 	k.dim = dim;
 	if (dim) {
@@ -349,7 +349,7 @@ static int op_coll_dim(struct store *st, struct store_op *op)
 		int rc = slots_bind(st, c);
 		if (rc < 0)
 			c->c.dim = 0;
-		return grp(st, rc);
+		return store_grp(st, rc);
 	}
 	int live = cat_vec_live(&st->cat, c->c.cid);
 	GRP(live);
@@ -376,7 +376,7 @@ static int op_coll_drop(struct store *st, struct store_op *op)
 	VX_TRY(live_coll(st, op->cid, &c));
 	if (op->cid == STORE_CID_DEFAULT || op->cid == STORE_CID_TEXT)
 		return -VX_ERR_collection_reserved;
-	GRP(tx_begin(st));
+	GRP(store_tx(st));
 	GRP(cat_vec_count(&st->cat, op->cid, &live, &dead));
 	GRP(cat_coll_del(&st->cat, op->cid));
 	st->state.vectors -= live < st->state.vectors ? live : st->state.vectors;
@@ -390,7 +390,7 @@ static int op_obj_put(struct store *st, struct store_op *op)
 	struct obj_rec o;
 	if (!op->oid || op->oid > INT64_MAX || op->key.len > CONF_KEY_MAX || op->obj_kind > STORE_OBJ_file)
 		return -VX_ERR_bad_value;
-	GRP(tx_begin(st));
+	GRP(store_tx(st));
 	int rc = cat_obj_get(&st->cat, op->oid, &o);
 	if (rc == -ENOENT || rc == -EBADMSG) { /* a damaged row is replaced by what the caller knows */
 		o = (struct obj_rec){.oid = op->oid};
@@ -400,10 +400,10 @@ static int op_obj_put(struct store *st, struct store_op *op)
 	}
 	o.key = op->key;
 	o.kind = op->obj_kind;
-	return grp(st, cat_obj_put(&st->cat, &o));
+	return store_grp(st, cat_obj_put(&st->cat, &o));
 }
 
-static int vec_dead(struct store *st, uint32_t cid, uint32_t row)
+int store_vec_dead(struct store *st, uint32_t cid, uint32_t row)
 {
 	struct vec_rec v;
 	int rc = cat_vec_get(&st->cat, cid, row, &v);
@@ -427,15 +427,16 @@ static int op_obj_del(struct store *st, struct store_op *op)
 	uint64_t n;
 	uint32_t cid, row;
 	int rc;
-	GRP(tx_begin(st));
+	GRP(store_tx(st));
 	GRP(cat_link_del_oid(&st->cat, op->oid));
 	GRP(cat_chunk_del(&st->cat, op->oid, 0, &n));
 	st->state.chunks -= n < st->state.chunks ? n : st->state.chunks;
 	GRP(cat_pay_put(&st->cat, 0, op->oid, NULL, 0));
+	GRP(cat_emb_del(&st->cat, 0, op->oid));
 	while ((rc = cat_vec_of_obj(&st->cat, op->oid, &cid, &row)) == 0)
-		VX_TRY(vec_dead(st, cid, row));
+		VX_TRY(store_vec_dead(st, cid, row));
 	if (rc != -ENOENT)
-		return grp(st, rc);
+		return store_grp(st, rc);
 	rc = cat_obj_get(&st->cat, op->oid, &o);
 	if (rc == -ENOENT)
 		return 0;
@@ -456,9 +457,9 @@ static int op_link(struct store *st, struct store_op *op)
 			return -VX_ERR_no_object;
 		GRP(have);
 	}
-	GRP(tx_begin(st));
-	return grp(st, op->kind == SOP_link_put ? cat_link_put(&st->cat, op->oid, op->parent, op->name)
-	                                        : cat_link_del(&st->cat, op->oid, op->parent, op->name));
+	GRP(store_tx(st));
+	return store_grp(st, op->kind == SOP_link_put ? cat_link_put(&st->cat, op->oid, op->parent, op->name)
+	                                              : cat_link_del(&st->cat, op->oid, op->parent, op->name));
 }
 
 static int op_vec_put(struct store *st, struct store_op *op)
@@ -491,18 +492,18 @@ static int op_vec_put(struct store *st, struct store_op *op)
 		return -VX_ERR_store_full;
 	}
 	GRP(put);
-	GRP(tx_begin(st));
+	GRP(store_tx(st));
 	GRP(cat_vec_put(&st->cat, &v));
 	st->state.vectors++;
 	if (op->old_row != UINT32_MAX)
-		VX_TRY(vec_dead(st, op->cid, op->old_row));
+		VX_TRY(store_vec_dead(st, op->cid, op->old_row));
 	/* one live vector an owner, whatever the caller thought the old row was: it may have been rolled back since */
 	uint32_t other;
-	int rc;
-	while ((rc = cat_vec_other(&st->cat, &v, &other)) == 0)
-		VX_TRY(vec_dead(st, op->cid, other));
+	int rc = -ENOENT;
+	while (!store_coll_many(&c->c) && (rc = cat_vec_other(&st->cat, &v, &other)) == 0)
+		VX_TRY(store_vec_dead(st, op->cid, other));
 	if (rc != -ENOENT)
-		return grp(st, rc);
+		return store_grp(st, rc);
 	op->ret_row = v.row;
 	return 0;
 }
@@ -512,7 +513,7 @@ static int op_vec_move(struct store *st, struct store_op *op)
 	struct coll *c;
 	struct vec_rec v;
 	VX_TRY(live_coll(st, op->cid, &c));
-	GRP(tx_begin(st));
+	GRP(store_tx(st));
 	int rc = cat_vec_get(&st->cat, op->cid, op->old_row, &v);
 	if (rc == -ENOENT || (!rc && v.dead) || !c->free_n)
 		return -VX_ERR_bad_value;
@@ -526,7 +527,7 @@ static int op_vec_move(struct store *st, struct store_op *op)
 		GRP(row_free_add(c, to));
 		return -VX_ERR_bad_value;
 	}
-	GRP(vec_dead(st, op->cid, op->old_row)); /* first: one live row an owner, at every moment */
+	GRP(store_vec_dead(st, op->cid, op->old_row)); /* first: one live row an owner, at every moment */
 	v.row = to;
 	v.generation = st->state.generation + 1;
 	v.vid = st->vid_nonce << 32 | (++st->vid_seq & UINT32_MAX);
@@ -541,20 +542,20 @@ static int op_vec_del(struct store *st, struct store_op *op)
 {
 	struct coll *c;
 	VX_TRY(live_coll(st, op->cid, &c));
-	GRP(tx_begin(st));
-	return vec_dead(st, op->cid, op->old_row);
+	GRP(store_tx(st));
+	return store_vec_dead(st, op->cid, op->old_row);
 }
 
 static int op_vec_stamp(struct store *st, struct store_op *op)
 {
 	struct vec_rec v;
-	GRP(tx_begin(st));
+	GRP(store_tx(st));
 	int rc = cat_vec_get(&st->cat, op->cid, op->old_row, &v);
 	if (rc == -ENOENT || (!rc && v.dead))
 		return 0; /* replaced meanwhile */
 	GRP(rc);
 	v.stamp = op->stamp;
-	return grp(st, cat_vec_put(&st->cat, &v));
+	return store_grp(st, cat_vec_put(&st->cat, &v));
 }
 
 static int op_row_free(struct store *st, struct store_op *op)
@@ -567,7 +568,7 @@ static int op_row_free(struct store *st, struct store_op *op)
 	for (uint32_t i = 0; i < st->pend_free_n; i++) /* a group's frees are few: they come after a publication */
 		if (i + 64 > st->pend_free_n && st->pend_free[i].c == c && st->pend_free[i].row == op->old_row)
 			return -VX_ERR_bad_value;
-	GRP(tx_begin(st));
+	GRP(store_tx(st));
 	int rc = cat_vec_get(&st->cat, op->cid, op->old_row, &v);
 	if (!rc && !v.dead)
 		return -VX_ERR_bad_value; /* live: its slot is the only copy */
@@ -577,7 +578,7 @@ static int op_row_free(struct store *st, struct store_op *op)
 		uint32_t cap = st->pend_free_cap ? st->pend_free_cap * 2 : 256;
 		void *p = mem_realloc(MEM_store, st->pend_free, cap * sizeof *st->pend_free);
 		if (!p)
-			return grp(st, -ENOMEM);
+			return store_grp(st, -ENOMEM);
 		st->pend_free = p;
 		st->pend_free_cap = cap;
 	}
@@ -596,16 +597,16 @@ static int op_payload(struct store *st, struct store_op *op)
 		return -VX_ERR_payload_too_big;
 	if (op->is_free_point)
 		VX_TRY(live_coll(st, op->cid, &c));
-	GRP(tx_begin(st));
-	return grp(st, cat_pay_put(&st->cat, op->is_free_point ? op->cid : 0, op->is_free_point ? op->free_id : op->oid,
-	                       op->data, op->data_n));
+	GRP(store_tx(st));
+	return store_grp(st, cat_pay_put(&st->cat, op->is_free_point ? op->cid : 0,
+	                             op->is_free_point ? op->free_id : op->oid, op->data, op->data_n));
 }
 
 static int op_text_chunks(struct store *st, struct store_op *op)
 {
 	if (!op->text_ver || op->text_ver > INT64_MAX)
 		return -VX_ERR_bad_value;
-	GRP(tx_begin(st));
+	GRP(store_tx(st));
 	for (uint32_t i = 0; i < op->chunk_n; i++)
 		GRP(cat_chunk_put(&st->cat, op->oid, op->text_ver, &op->chunk[i]));
 	st->state.chunks += op->chunk_n;
@@ -616,7 +617,7 @@ static int op_text_done(struct store *st, struct store_op *op)
 {
 	struct obj_rec o;
 	uint64_t n;
-	GRP(tx_begin(st));
+	GRP(store_tx(st));
 	bool done = op->kind == SOP_text_done;
 	int rc = cat_obj_get(&st->cat, op->oid, &o);
 	if (rc == -ENOENT) { /* unlinked meanwhile: its chunks go */
@@ -634,7 +635,7 @@ static int op_text_done(struct store *st, struct store_op *op)
 		o.text_state = op->text_state;
 		o.text_error = op->error;
 	}
-	return grp(st, cat_obj_put(&st->cat, &o));
+	return store_grp(st, cat_obj_put(&st->cat, &o));
 }
 
 static int op_graph_put(struct store *st, struct store_op *op)
@@ -643,14 +644,14 @@ static int op_graph_put(struct store *st, struct store_op *op)
 	VX_TRY(live_coll(st, op->cid, &c));
 	if (!op->name[0] || strchr(op->name, '/') || op->graph_gen > INT64_MAX)
 		return -VX_ERR_bad_value;
-	GRP(tx_begin(st));
+	GRP(store_tx(st));
 	GRP(cat_graph_put(&st->cat, op->cid, op->graph_gen, op->name));
 	for (;;) {
 		if (st->pend_unlink_n == st->pend_unlink_cap) {
 			uint32_t cap = st->pend_unlink_cap ? st->pend_unlink_cap * 2 : 4;
 			void *p = mem_realloc(MEM_store, st->pend_unlink, cap * sizeof *st->pend_unlink);
 			if (!p)
-				return grp(st, -ENOMEM);
+				return store_grp(st, -ENOMEM);
 			st->pend_unlink = p;
 			st->pend_unlink_cap = cap;
 		}
@@ -675,8 +676,8 @@ static int op_meta_put(struct store *st, struct store_op *op)
 	sbuf_fixed(&b, name, sizeof name);
 	sb_str(&b, "u."); /* apart from the store's own */
 	sb_str(&b, op->name);
-	GRP(tx_begin(st));
-	return grp(st, cat_meta_put(&st->cat, sbuf_cstr(&b), op->data, op->data_n));
+	GRP(store_tx(st));
+	return store_grp(st, cat_meta_put(&st->cat, sbuf_cstr(&b), op->data, op->data_n));
 }
 
 static int apply(struct store *st, struct store_op *op)
@@ -718,6 +719,8 @@ static int apply(struct store *st, struct store_op *op)
 	case SOP_text_done:
 	case SOP_text_stamp:
 		return op_text_done(st, op);
+	case SOP_chunk_rows:
+		return chunk_vec_op(st, op);
 	case SOP_graph_put:
 		return op_graph_put(st, op);
 	case SOP_meta_put:

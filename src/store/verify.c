@@ -107,6 +107,7 @@ static int drop_all(struct verify *v)
 	        [VFT_vec] = "DELETE FROM vec WHERE key=?1",
 	        [VFT_payload] = "DELETE FROM payload WHERE cid=?1 AND id=?2",
 	        [VFT_chunk] = "DELETE FROM chunk WHERE id=?1",
+	        [VFT_emb] = "DELETE FROM emb WHERE cid=?1 AND oid=?2",
 	        [VFT_graph] = "DELETE FROM graphgen WHERE cid=?1 AND gen=?2",
 	        [VFT_text_again] = "SELECT 1 WHERE ?1",
 	};
@@ -334,6 +335,23 @@ static int vf_chunk(struct verify *v, sqlite3_stmt *s)
 	return drop_later(v, VFT_chunk, (uint64_t)sqlite3_column_int64(s, 0), 0);
 }
 
+/* a row that says which vectors are whose chunks is made anew from the vectors' own hashes */
+static int vf_emb(struct verify *v, sqlite3_stmt *s)
+{
+	uint32_t cid, n;
+	uint64_t oid, ver;
+	const void *rows;
+	const char *what = NULL;
+	if (cat_row_emb(s, &cid, &oid, &ver, &rows, &n) < 0)
+		what = "damaged row:";
+	else if (!coll_find(v->st, cid) || !sqlite3_column_int(s, 5))
+		what = "without its collection or its file:";
+	if (!what)
+		return 0;
+	vf_finding(v, what, "emb", (uint64_t)sqlite3_column_int64(s, 1), VF_FIXED);
+	return drop_later(v, VFT_emb, (uint64_t)sqlite3_column_int64(s, 0), (uint64_t)sqlite3_column_int64(s, 1));
+}
+
 static int vf_graph(struct verify *v, sqlite3_stmt *s)
 {
 	uint32_t cid;
@@ -513,7 +531,9 @@ static int tables(struct verify *v)
 	VX_TRY(each(v,
 	        "SELECT a.key FROM vec a JOIN vec b ON b.id=a.id AND b.kind=a.kind AND b.key>>32=a.key>>32 AND "
 	        "b.dead=0 "
-	        "AND (b.gen,b.key)>(a.gen,a.key) WHERE a.dead=0",
+	        "AND (b.gen,b.key)>(a.gen,a.key) WHERE a.dead=0 AND NOT EXISTS(SELECT 1 FROM coll c WHERE "
+	        "c.cid=a.key>>32 AND "
+	        "c.name GLOB 'text.*')",
 	        vf_twice));
 	FLUSH_DROPS(v);
 	VX_TRY(each(v, CAT_SEL_PAY, vf_payload));
@@ -521,6 +541,10 @@ static int tables(struct verify *v)
 	VX_TRY(each(v, CAT_SEL_CHUNK, vf_chunk));
 	FLUSH_DROPS(v);
 	VX_TRY(vf_fts(v));
+	if (cat_emb_have(&v->st->cat))
+		VX_TRY(each(v, "SELECT cid,oid,ver,rows,crc,EXISTS(SELECT 1 FROM obj o WHERE o.oid=emb.oid) FROM emb",
+		        vf_emb));
+	FLUSH_DROPS(v);
 	VX_TRY(each(v, CAT_SEL_GRAPH, vf_graph));
 	FLUSH_DROPS(v);
 	return vf_state(v);

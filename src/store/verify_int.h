@@ -8,7 +8,18 @@ enum vf_fate {
 	VF_FIXED, /* derived or found again: a repair leaves nothing missing */
 	VF_LOST /* gone, whether repaired or not */
 };
-enum vf_table { VFT_meta, VFT_coll, VFT_obj, VFT_link, VFT_vec, VFT_payload, VFT_chunk, VFT_graph, VFT_text_again };
+enum vf_table {
+	VFT_meta,
+	VFT_coll,
+	VFT_obj,
+	VFT_link,
+	VFT_vec,
+	VFT_payload,
+	VFT_chunk,
+	VFT_graph,
+	VFT_emb,
+	VFT_text_again
+};
 struct vf_drop {
 	enum vf_table table;
 	uint64_t a, b;

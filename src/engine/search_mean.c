@@ -1,0 +1,287 @@
+/* search_mean.c - the leg of meaning: rows of the answering model's collection, which are vectors of chunks.
+ *
+ * A row becomes a result as a chunk found by words does (search_take_chunk), once the catalog has told which chunk it is now: the map in
+ * memory says of which version of the text it speaks, and a chunk of another version is none.  A text that is replaced meanwhile is
+ * looked for again, as in search_text.c.  What narrows (filter, scope, path:, "phrases" …) is worked out for each file before and given
+ * to the index as bits of rows, so that k results are found when there are k. */
+#include <math.h>
+#include <string.h>
+
+#include "engine/search_priv.h"
+#include "engine/sem.h"
+
+#define MEAN_SLACK  16u
+#define MEAN_PAGE   32u /* chunks asked of the catalog at once */
+#define MEAN_TRIES  4u
+#define SNIPPET_MAX 240u
+
+/* ---- which rows may be results ---- */
+static bool file_passes(struct search *s, const struct eng_obj *o, char *path)
+{
+	if (s->words && !search_words_pass(s->words, o, path))
+		return false;
+	if (!search_passes(s, o->oid))
+		return false;
+	if (!s->g.scope_n)
+		return true;
+	unsigned n = 0;
+	for (const struct eng_link *l = o->links; l && n < ENG_LINKS_TRIED; l = l->obj_next, n++)
+		if (link_path(l, path, CONF_PATH_MAX + 1) > 0 && !strncmp(path, s->g.scope, s->g.scope_n) &&
+		        (path[s->g.scope_n] == '/' || !path[s->g.scope_n]))
+			return true;
+	return false;
+}
+static int narrow(struct search *s, struct eng_coll *c, uint32_t rows_n, struct row_bits *ret)
+{
+	struct engine *e = s->e;
+	size_t words = ((size_t)rows_n + 63) / 64;
+	uint64_t *w = arena_zalloc(s->j->arena, (words ? words : 1) * sizeof(*w));
+	char *path = arena_alloc(s->j->arena, CONF_PATH_MAX + 1);
+	if (!w || !path)
+		return -VX_ERR_arena_full;
+	pthread_rwlock_rdlock(&e->objects);
+	pthread_mutex_lock(&c->lock);
+	const struct chunk_rows *r = c->chunks;
+	for (uint32_t i = 0; i < r->file_cap; i++) {
+		const struct chunk_file *f = &r->file[i];
+		const struct eng_obj *o = f->oid && f->head != ENG_ROW_NONE ? obj_by_oid(&e->t, f->oid) : NULL;
+		if (!o || !file_passes(s, o, path))
+			continue;
+		for (uint32_t row = f->head; row != ENG_ROW_NONE; row = r->row[row].next)
+			if (row < rows_n)
+				w[row / 64] |= 1ull << (row % 64);
+	}
+	pthread_mutex_unlock(&c->lock);
+	pthread_rwlock_unlock(&e->objects);
+	*ret = (struct row_bits){.w = (_Atomic uint64_t *)w, .n = rows_n};
+	return 0;
+}
+
+/* ---- a line or two of the chunk ---- */
+static bool letter(char ch)
+{
+	unsigned char b = (unsigned char)ch;
+	return b >= 0x80 || (b >= '0' && b <= '9') || ((b | 0x20) >= 'a' && (b | 0x20) <= 'z');
+}
+static unsigned asked_words(const char *t, size_t n, const char *q, size_t qn)
+{
+	unsigned found = 0;
+	for (size_t i = 0; i < qn;) {
+		size_t from = i;
+		while (i < qn && letter(q[i]))
+			i++;
+		size_t k = i - from;
+		for (size_t at = 0; k >= 3 && at + k <= n; at++)
+			if (!strncasecmp(t + at, q + from, k)) {
+				found++;
+				break;
+			}
+		i += !k;
+	}
+	return found;
+}
+/* where a piece may begin: the start, a line, a sentence */
+static size_t next_start(const char *t, size_t n, size_t at)
+{
+	for (; at + 1 < n; at++)
+		if (t[at] == '\n' || (t[at] == ' ' && at && strchr(".!?", t[at - 1])))
+			return at + 1;
+	return n;
+}
+/* the piece of a chunk with most of the words asked for, else its beginning; white space made single */
+static const char *snippet(struct search *s, const char *t, size_t n)
+{
+	const char *q = s->words ? s->words->mean : NULL;
+	size_t best = 0;
+	unsigned most = 0;
+	for (size_t at = 0; q && at < n; at = next_start(t, n, at)) {
+		size_t len = n - at < SNIPPET_MAX ? n - at : SNIPPET_MAX;
+		unsigned k = asked_words(t + at, len, q, s->words->mean_n);
+		if (k > most) {
+			most = k;
+			best = at;
+		}
+		if (n - at <= SNIPPET_MAX / 2)
+			break;
+	}
+	char *out = arena_alloc(s->j->arena, SNIPPET_MAX + 8);
+	size_t o = 0, i = best;
+	if (!out)
+		return NULL;
+	if (best) {
+		memcpy(out, "…", 3);
+		o = 3;
+	}
+	for (; i < n && o < SNIPPET_MAX; i++) {
+		bool white = (unsigned char)t[i] <= ' ';
+		if (!white || (o && out[o - 1] != ' '))
+			out[o++] = white ? ' ' : t[i];
+	}
+	if (i < n) {
+		while (o && ((unsigned char)t[i] & 0xc0) == 0x80 && ((unsigned char)out[o - 1] & 0xc0) == 0x80)
+			o--, i--; /* no half of a character */
+		if (o && ((unsigned char)t[i] & 0xc0) == 0x80)
+			o--;
+		memcpy(out + o, "…", 3);
+		o += 3;
+	}
+	out[o] = 0;
+	return out;
+}
+
+/* ---- rows to results ---- */
+struct page {
+	struct store_pick pick[MEAN_PAGE];
+	uint64_t ver[MEAN_PAGE];
+	float distance[MEAN_PAGE];
+	uint32_t n;
+};
+/* true: the row is the vector of a chunk of the text that is searched, and stands in the page */
+static bool page_add(struct eng_coll *c, struct page *p, const struct index_hit *hit)
+{
+	bool ok = false;
+	pthread_mutex_lock(&c->lock);
+	const struct chunk_rows *r = c->chunks;
+	if (hit->row < c->cap && hit->row < r->cap && (c->flags[hit->row] & ROWF_LIVE)) {
+		const struct chunk_file *f = chunk_rows_file(c, c->own[hit->row]);
+		ok = f && f->current && r->row[hit->row].ord != ENG_ROW_NONE;
+		if (ok) {
+			p->pick[p->n] = (struct store_pick){c->own[hit->row], r->row[hit->row].ord};
+			p->ver[p->n] = f->ver;
+			p->distance[p->n++] = hit->distance;
+		}
+	}
+	pthread_mutex_unlock(&c->lock);
+	return ok;
+}
+static int page_take(struct search *s, struct coll_view *v, struct page *p)
+{
+	struct store_read rd = {
+	        .kind = SRD_chunk_list, .arena = s->j->arena, .pick = p->pick, .limit = p->n, .cancel = &s->j->cancel};
+	if (!p->n)
+		return 0;
+	VX_TRY(rd_sync(s->e, &rd));
+	for (uint32_t i = 0; i < rd.hit_n; i++) {
+		struct store_fts_hit *h = &rd.hits[i];
+		if (h->ver != p->ver[i]) {
+			s->moved = true;
+			continue;
+		}
+		const char *text = h->snippet;
+		h->score = index_score(v->rows->metric, v->rows->dim, p->distance[i]);
+		h->snippet = NULL;
+		int rc = search_take_chunk(s, h, p->distance[i]);
+		VX_TRY(rc);
+		if (rc && s->j->with_snippet)
+			s->f[s->f_n - 1].h.snippet = snippet(s, text, h->snippet_n);
+	}
+	p->n = 0;
+	return 0;
+}
+static int take_hits(struct search *s, struct coll_view *v, struct page *p, const struct index_hit *hits, int n,
+        uint32_t k, uint32_t base, bool *ret_full)
+{
+	for (int i = 0; i < n; i++) {
+		if (s->f_n - base >= k && hits[i].distance > s->f[base + k - 1].h.distance) {
+			*ret_full = true;
+			break;
+		}
+		if (page_add(v->c, p, &hits[i]) && p->n == MEAN_PAGE)
+			VX_TRY(page_take(s, v, p));
+	}
+	return page_take(s, v, p);
+}
+static int rounds(struct search *s, struct coll_view *v, const float *q, uint32_t k)
+{
+	uint32_t want = k * 2 + MEAN_SLACK, base = s->f_n;
+	struct page *p = arena_zalloc(s->j->arena, sizeof(*p));
+	if (!p)
+		return -VX_ERR_arena_full;
+	for (;;) {
+		want = want > v->live_n ? v->live_n : want;
+		struct index_hit *hits = mem_alloc(MEM_engine, (size_t)want * sizeof(*hits));
+		if (!hits)
+			return -ENOMEM;
+		bool full = false;
+		int n = search_knn(s, v, q, want, hits);
+		int rc = n < 0 ? n : take_hits(s, v, p, hits, n, k, base, &full);
+		mem_free(MEM_engine, hits);
+		VX_TRY(rc);
+		if (full || (uint32_t)n < want || want >= v->live_n)
+			return 0;
+		want = want > v->live_n / 4 ? v->live_n : want * 4;
+	}
+}
+int search_mean_leg(struct search *s, struct eng_coll *c, const float *q, uint32_t dim, uint32_t k)
+{
+	struct coll_view v;
+	uint32_t base = s->f_n;
+	int rc = 0;
+	bool zero = true;
+	for (uint32_t d = 0; d < dim && zero; d++)
+		zero = q[d] == 0.0f;
+	if (zero) /* the model knows nothing of what was asked */
+		return 0;
+	if (!s->j->ef)
+		s->ef = c->info.ef ? c->info.ef : CONF_EF_DEFAULT;
+	for (unsigned i = 0; i < MEAN_TRIES; i++) {
+		s->moved = false;
+		s->text_seen = atomic_load(&s->e->text_commits);
+		coll_enter(c, &v);
+		bool narrows = s->pass_on || s->deny_n || s->g.scope_n || (s->words && s->words->looks);
+		if (v.rows && v.rows->dim != dim)
+			rc = -VX_ERR_dim_mismatch;
+		else if (v.rows && narrows)
+			rc = narrow(s, c, v.rows_n, &s->pass);
+		s->pass_rows = narrows;
+		if (v.rows && rc >= 0)
+			rc = rounds(s, &v, q, k);
+		if (v.rows && atomic_load_explicit(&v.rows->bad_segs, memory_order_acquire))
+			s->j->priv.n[2] = 1;
+		coll_leave(&v);
+		s->pass_rows = false;
+		if (rc < 0 || !s->moved)
+			return rc;
+		if (i + 1 < MEAN_TRIES) {
+			s->f_n = base;
+			seen_clear(s);
+		}
+	}
+	s->j->priv.n[2] = 1; /* without those that would not hold still */
+	return 0;
+}
+/* the middle of a file's vectors, of unit length. 1: in v[dim]; 0: it has none */
+int search_mean_of(struct search *s, struct eng_coll *c, uint64_t oid, const float **ret)
+{
+	struct coll_view v;
+	uint32_t dim = c->info.dim, n = 0, *rows = NULL;
+	float *sum = arena_zalloc(s->j->arena, (size_t)dim * sizeof(*sum));
+	coll_enter(c, &v);
+	pthread_mutex_lock(&c->lock);
+	const struct chunk_file *f = v.rows ? chunk_rows_file(c, oid) : NULL;
+	for (uint32_t i = f ? f->head : ENG_ROW_NONE; i != ENG_ROW_NONE; i = c->chunks->row[i].next)
+		n++;
+	rows = arena_alloc(s->j->arena, ((size_t)n + 1) * sizeof(*rows));
+	n = 0;
+	for (uint32_t i = f && rows ? f->head : ENG_ROW_NONE; i != ENG_ROW_NONE; i = c->chunks->row[i].next)
+		rows[n++] = i;
+	pthread_mutex_unlock(&c->lock);
+	double norm = 0;
+	for (uint32_t i = 0; sum && i < n; i++) {
+		const float *p = (const float *)rows_vec(v.rows, rows[i]);
+		for (uint32_t d = 0; p && d < dim; d++)
+			sum[d] += p[d];
+	}
+	coll_leave(&v);
+	if (!sum || !rows)
+		return -VX_ERR_arena_full;
+	for (uint32_t d = 0; d < dim; d++)
+		norm += (double)sum[d] * (double)sum[d];
+	if (!n || !(norm > 0))
+		return 0;
+	norm = 1 / sqrt(norm);
+	for (uint32_t d = 0; d < dim; d++)
+		sum[d] = (float)((double)sum[d] * norm);
+	*ret = sum;
+	return 1;
+}

@@ -1,0 +1,353 @@
+#!/usr/bin/env python3
+"""Text found by meaning, on a real mount: toy models whose vectors this test works out itself, as files and behind an endpoint.
+
+Ingest, hybrid and vector searches against brute force; what an edit, a copy, a rename, a remount embeds; "phrases", -not, path: ext: size>
+against an oracle; a change of model while searches go on; an endpoint that is down, slow, wrong, talks nonsense; kill -9 in the middle.
+"""
+import errno
+import os
+import random
+import threading
+
+from mnt import Mount, done, eq, ok, run, seed, setfattr, vexfs, wait_until
+from toymodel import TOPICS, WORDS, Endpoint, Toy
+
+rng = random.Random(seed())
+
+
+def attr(m, rel, name):
+    try:
+        return os.getxattr(m.p(rel), "user.vexfs." + name).decode()
+    except OSError as e:
+        return errno.errorcode[e.errno]
+
+
+def find(m, text, **keys):
+    a = m.ask("search", text=text, k=keys.pop("k", 100), **keys)
+    if "results" not in a:
+        raise AssertionError(f"search {text!r}: {a}")
+    return a
+
+
+def paths(a):
+    return [r["path"] for r in a["results"]]
+
+
+def model(m):
+    return m.status()["components"]["model"]
+
+
+def emb(m):
+    return m.status()["embedding"]
+
+
+def by_meaning(toy, files, q):
+    """oracle: (path, cosine), best first"""
+    got = [(toy.cos(q, t), p) for p, t in files.items()]
+    return sorted(((p, c) for c, p in got if c is not None), key=lambda x: (-x[1], x[0]))
+
+
+def same_order(got, want, tol=2e-4):
+    """paths as wanted, neighbours within tol may be swapped; scores right"""
+    score = dict(want)
+    if sorted(p for p, _ in got) != sorted(score):
+        return False
+    return all(abs(s - score[p]) < tol for p, s in got) and all(a[1] >= b[1] - 1e-6 for a, b in zip(got, got[1:]))
+
+
+def notes():
+    files = {}
+    for i in range(24):
+        topic = list(TOPICS)[i % len(TOPICS)]
+        words = rng.sample(TOPICS[topic], 3) + rng.sample(["lorem", "ipsum", "dolor", "amet", "quod", "erat"], 3)
+        rng.shuffle(words)
+        files[f"n{i:02d}.{'md' if i % 3 else 'txt'}"] = f"note{i} " + " ".join(words) + ".\n" + "x" * (i * 40) + "\n"
+    return files
+
+
+def fill(m, files):
+    for p, t in files.items():
+        if os.path.dirname(p):
+            os.makedirs(m.p(os.path.dirname(p)), exist_ok=True)
+        m.write(p, t)
+    m.wait()
+
+
+def ingest_and_search(base):
+    toy = Toy("toy")
+    toy.folder(base + "/toy")
+    files = notes()
+    with Mount("--model", base + "/toy", "-o", "model-idle=1") as m:
+        fill(m, files)
+        st = m.status()
+        eq((model(m)["state"], model(m)["name"], model(m)["dim"]), ("ready", "toy", 16), "status tells the model")
+        eq((st["embedding"]["pending"], st["complete"]), (0, True), "all is embedded after wait")
+        eq(st["embedding"]["chunks"], len(files), "each chunk was embedded once")
+        good = 0
+        for q in ["feline", "refund payment", "thunder", "violin tide", "loaf", "judge orbit", "monsoon sonata court"]:
+            want = by_meaning(toy, files, q)
+            got = [(r["path"], r["score"]) for r in find(m, q, mode="vector")["results"]]
+            good += same_order(got, want)
+        eq(good, 7, "search by meaning is brute force's: paths, order, scores")
+        r = find(m, "feline", mode="vector", k=1)["results"][0]
+        text = files[r["path"]]
+        ok(r["locator"]["lines"][0] == 1 and text[:10] in r["snippet"] and r["state"] == "fresh" and r["collection"] == "text",
+           "a hit has lines, a snippet and a state", detail=r)
+        kitten = {p for p, t in files.items() if any(w in t for w in TOPICS["animals"])}
+        none = [w for w in TOPICS["animals"] if not any(w in t for t in files.values())]
+        m.write("odd.txt", "leopardless wombat\n")
+        q = (none or ["puma"])[0]
+        m.wait()
+        eq(set(paths(find(m, q, k=3))) <= kitten, True, "hybrid is the default and finds what shares no word")
+        eq(sorted(paths(find(m, q, mode="text"))), sorted(p for p, t in files.items() if q in t.replace(".", " ").split()),
+           "by words: only what has the word")
+        both = find(m, "cat feline", k=50)["results"]
+        ok(all(0 < r["score"] <= 1 for r in both) and [r["score"] for r in both] == sorted((r["score"] for r in both), reverse=True),
+           "fused scores are in (0, 1], best first")
+        p = next(iter(kitten))
+        eq([attr(m, p, a) for a in ("model", "chunks", "state", "dim")], ["toy", "1", "fresh", "16"], "xattrs tell the truth")
+        eq(attr(m, "odd.txt", "model"), "ENODATA", "a text of which the model knows nothing has no model")
+        rc, _, err = setfattr(m.p(p), "user.vexfs.vector.text", b"\0" * 64)
+        ok(rc and "Read-only" in err, "vectors of text are ingest's alone: EROFS", detail=err)
+        near = [r["path"] for r in m.ask("search", like=p, k=2)["results"]]
+        ok(set(near) <= kitten and p not in near, "similar goes by meaning where there is no vector of the user's", detail=near)
+        eq([c["dim"] for c in m.ask("collections")["collections"] if c["name"] == "text"], [16], "one collection `text`")
+        narrowing(m, files)
+        permission_and_filter(m, toy, files)
+        ok(wait_until(lambda: not model(m)["loaded"], 20), "an idle model is dropped")
+        eq(find(m, "feline", mode="vector", k=1)["results"][0]["path"], r["path"], "and loaded again when asked")
+        m.umount()
+        m.mount()
+        m.wait()
+        eq((emb(m)["chunks"], emb(m)["pending"]), (0, 0), "a remount embeds nothing again")
+        eq(find(m, "feline", mode="vector", k=1)["results"][0]["path"], r["path"], "and finds the same")
+        m.umount()
+        rc, out, _ = vexfs("verify", m.dir)
+        eq(rc, 0, "verify finds a clean store")
+
+
+def narrowing(m, files):
+    """operators, in words and in meaning, against an oracle"""
+    words = {p: [w.strip(".") for w in t.split()] for p, t in files.items()}
+    size = {p: len(t) for p, t in files.items()}
+
+    def phrase(p, a, b):
+        return any(words[p][i:i + 2] == [a, b] for i in range(len(words[p]) - 1))
+
+    cases = 0
+    for mode in ("text", "vector", "hybrid"):
+        for _ in range(12):
+            p0 = rng.choice(sorted(files))
+            w = rng.choice([x for x in words[p0] if x in WORDS])
+            base = {p for p in files if w in words[p]} if mode == "text" else set(files)
+            kind = rng.randrange(6)
+            if kind == 0:
+                no = rng.choice([x for x in words[rng.choice(sorted(files))] if 3 < len(x) < 20])
+                q, keep = f"{w} -{no}", lambda p: no not in words[p]
+            elif kind == 1:
+                i = rng.randrange(1, 4)
+                a, b = words[p0][i], words[p0][i + 1]
+                q, keep = f'{w} "{a} {b}"', lambda p: phrase(p, a, b)
+                if mode == "text":  # the phrase is a word, too
+                    base |= {p for p in files if phrase(p, a, b)}
+            elif kind == 2:
+                q, keep = f"ext:md {w}", lambda p: p.endswith(".md")
+            elif kind == 3:
+                n = rng.choice(list(size.values()))
+                q, keep = f"{w} size>{n}", lambda p: size[p] > n
+            elif kind == 4:
+                q, keep = f"{w} path:n1", lambda p: "n1" in p
+            else:
+                n = rng.choice(list(size.values()))
+                q, keep = f"-ext:txt size<={n} {w} path:n*.md", lambda p: size[p] <= n and p.endswith(".md")
+            want = {p for p in base if keep(p)}
+            got = set(paths(find(m, q, mode=mode))) - {"odd.txt"}
+            if not ok(got == want, f"{mode}: {q}", detail=f"too many {sorted(got - want)}, missing {sorted(want - got)}"):
+                return
+            cases += 1
+    old = m.p("n00.txt")
+    os.utime(old, (1e9, 1e9))  # 2001-09-09
+    m.wait()
+    eq(paths(find(m, "note0 note1 before:2002", mode="text")), ["n00.txt"], "before: a year")
+    ok("n00.txt" not in paths(find(m, "note0 note1 after:2001-10", mode="text")), "after: a month")
+    ok("n01.md" in paths(find(m, "note0 note1 after:2d", mode="text")), "after: days ago")
+    bad = ['size>', 'size>lots', 'after:noon', 'before:2024-99', '"', '""', '-', '--', '-"', 'path:', 'ext:', '"open', 'a -"b', "note0 size>-1",
+           "note0 -- - \"\"", "note0 \x01\x02\x1d", "NEAR(note0 *)", "note0* AND OR NOT", "{note0}:^", "(((", "note0 path:" + "[" * 200]
+    odd = 0
+    for q in bad:
+        a = m.ask("search", text=q, k=3)
+        odd += not ("results" in a or a["error"]["code"] == "query_syntax")
+    eq(odd, 0, "what is malformed is words, or has none: never another error")
+
+
+def permission_and_filter(m, toy, files):
+    os.makedirs(m.p("sub"), exist_ok=True)
+    m.write("sub/s.md", "kitten in a box\n")
+    m.wait()
+    eq(paths(find(m, "feline", mode="vector", scope="sub")), ["sub/s.md"], "scope holds for meaning")
+    eq(paths(find(m, "feline", mode="vector", filter="size < 20")), ["sub/s.md"], "so does a filter")
+    lines = vexfs("search", "feline", m.mnt, "--mode", "vector", "-k", "1", "--json")
+    ok(lines[0] == 0 and '"score"' in lines[1], "the command asks by meaning", detail=lines)
+    os.rename(m.p("sub/s.md"), m.p("sub/t.md"))
+    eq(paths(find(m, "feline", mode="vector", scope="sub")), ["sub/t.md"], "a rename is followed at once")
+    os.unlink(m.p("sub/t.md"))
+    eq(paths(find(m, "feline", mode="vector", scope="sub")), [], "what is removed is found no more")
+
+
+def edits(base):
+    toy = Toy("toy")
+    toy.folder(base + "/toy")
+    with Mount("--model", base + "/toy") as m:
+        paras = []
+        for i in range(110):
+            r = random.Random(i)
+            paras.append(f"Paragraph {i}. " + " ".join(r.choice(WORDS) + str(r.randrange(10**6)) for _ in range(110)) + " "
+                         + " ".join(r.choice(WORDS) for _ in range(8)) + ".")
+        m.write("long.txt", "\n\n".join(paras) + "\n")
+        m.wait()
+        n = int(attr(m, "long.txt", "chunks"))
+        first = emb(m)["chunks"]
+        ok(n >= 100 and first == n, "a file of 100 chunks and more", detail=(n, first))
+        paras[50] = paras[50].replace("Paragraph 50.", "Paragraph fifty, which is another one now.")
+        m.write("long.txt", "\n\n".join(paras) + "\n")
+        m.wait()
+        again = emb(m)["chunks"] - first
+        ok(1 <= again <= 3, f"an edited paragraph of {n} chunks embeds {again}", detail=again)
+        eq(int(attr(m, "long.txt", "chunks")), m.status()["collections"][[c["name"] for c in m.status()["collections"]].index("text")]["points"],
+           "a vector for each chunk and none beside")
+        paras.insert(0, "A new first paragraph about a lighthouse and the tide. " + "lorem " * 30)
+        m.write("long.txt", "\n\n".join(paras) + "\n")
+        m.wait()
+        ok(emb(m)["chunks"] - first - again <= 3, "one put in front shifts all and embeds as few")
+        before = emb(m)["chunks"]
+        m.write("copy.txt", "\n\n".join(paras) + "\n")
+        os.rename(m.p("long.txt"), m.p("renamed.txt"))
+        os.utime(m.p("renamed.txt"))
+        m.wait()
+        eq(emb(m)["chunks"] - before, 0, "a copy, a rename and a touch embed nothing")
+        eq(sorted(paths(find(m, "lighthouse tide", mode="vector", k=2))), ["copy.txt", "renamed.txt"], "both are found")
+        os.unlink(m.p("renamed.txt"))
+        m.write("more.txt", "\n\n".join(paras) + "\n")
+        m.wait()
+        eq(emb(m)["chunks"] - before, 0, "nor when the first of them is gone")
+
+
+def change_of_model(base):
+    one, two = Toy("one"), Toy("two", dim=24, seed=5)
+    one.folder(base + "/one")
+    ep = Endpoint(two)
+    ep.folder(base + "/two")
+    files = notes()
+    try:
+        with Mount("--model", base + "/one") as m:
+            fill(m, files)
+            ep.gate.clear()
+            ep.free = 2
+            eq(m.ask("model", folder=base + "/two").get("error"), None, "another model is asked for while mounted")
+            ok(wait_until(lambda: model(m).get("answers") == "one" and ep.texts, 20), "the new one embeds, the old one answers", detail=model(m))
+            want = by_meaning(one, files, "thunder feline")
+            got = [(r["path"], r["score"]) for r in find(m, "thunder feline", mode="vector")["results"]]
+            ok(same_order(got, want), "by the old model alone, all of it", detail=got[:3])
+            eq(m.status()["complete"], False, "and says that it is not through")
+            ep.gate.set()
+            m.wait()
+            ok(wait_until(lambda: "answers" not in model(m), 20), "the new one takes over")
+            want = by_meaning(two, files, "thunder feline")
+            got = [(r["path"], r["score"]) for r in find(m, "thunder feline", mode="vector")["results"]]
+            ok(same_order(got, want), "by the new model alone, all of it", detail=got[:3])
+            eq([c["dim"] for c in m.status()["collections"] if c["name"].startswith("text")], [24], "the old one's vectors are gone")
+            m.umount()
+            n = len(ep.texts)
+            m.mount("--model", base + "/two")
+            m.wait()
+            eq(len(ep.texts), n, "the next mount by it embeds nothing")
+            m.umount()
+            m.mount("--model", "none")
+            m.wait()
+            eq(model(m)["state"], "off", "no model: said so")
+            eq(m.ask("search", text="feline", mode="vector").get("error", {}).get("code"), "no_model", "and refused where it is asked for")
+            ok(paths(find(m, "note1")) == ["n01.md"], "words go on")
+    finally:
+        ep.close()
+
+
+def endpoint_troubles(base):
+    toy = Toy("ep")
+    ep = Endpoint(toy)
+    ep.folder(base + "/ep", timeout_ms=1500)
+    files = notes()
+    try:
+        with Mount("--model", base + "/ep") as m:
+            some = dict(list(files.items())[:8])
+            fill(m, some)
+            eq(emb(m)["pending"], 0, "an endpoint that works")
+            for mode, why in (("error", "an error"), ("garbage", "nonsense"), ("wrong_dim", "vectors of another length"), ("down", "no answer")):
+                if mode == "down":
+                    ep.gate.clear()
+                else:
+                    ep.mode = mode
+                name = f"{mode}.txt"
+                m.write(name, f"about {mode}now puma comet\n")
+                m.wait()
+                st = model(m)
+                ok(st["state"] == "failed" and st["reason"], f"{why}: said in status ({st.get('detail') or st.get('reason')})", detail=st)
+                ok(emb(m)["pending"] >= 1 and attr(m, name, "state") == "pending", f"{why}: the vector stays pending")
+                a = find(m, f"{mode}now")
+                ok(paths(a) == [name] and not a["complete"], f"{why}: words are searched, and the answer says it is not complete", detail=a)
+                eq(m.ask("search", text="puma", mode="vector").get("error", {}).get("code"), "model_failed", f"{why}: meaning is refused")
+                ep.mode = "ok"
+                ep.gate.set()
+                m.ask("retry")
+                ok(wait_until(lambda: emb(m)["pending"] == 0, 30), f"{why}: made good when it works again", detail=model(m))
+                a = find(m, "leopard galaxy", mode="vector")
+                ok(name in paths(a), f"{why}: and found", detail=a)
+            # slow: files and words do not wait
+            ep.gate.clear()
+            t = threading.Thread(target=lambda: find(m, "comet", mode="vector") if False else m.ask("search", text="comet"))
+            m.write("slow.txt", "slownow telescope\n")
+            ok(wait_until(lambda: find(m, "slownow", mode="text")["results"], 20), "an endpoint that hangs holds nothing up")
+            del t
+            ep.gate.set()
+    finally:
+        ep.close()
+
+
+def killed_in_the_middle(base):
+    toy = Toy("ep")
+    ep = Endpoint(toy)
+    ep.folder(base + "/ep2", batch=1)
+    files = {f"k{i:02d}.txt": f"file{i} {WORDS[i % len(WORDS)]} {WORDS[(i * 7 + 3) % len(WORDS)]} {'z' * i}\n" for i in range(60)}
+    try:
+        ep.gate.clear()
+        ep.free = 25
+        with Mount("--model", base + "/ep2") as m:
+            for p, t in files.items():
+                m.write(p, t)
+            ok(wait_until(lambda: emb(m)["files"] >= 20, 30), "in the middle")
+            finished = emb(m)["files"]
+            before = len(ep.texts)
+            m.kill9()
+            ep.gate.set()
+            m.mount()
+            m.wait()
+            eq(emb(m)["pending"], 0, "a mount after kill -9 embeds the rest")
+            asked = len(ep.texts) - before
+            ok(asked <= len(files) - finished + 1, "and no finished file again", detail=f"{finished} were finished, {asked} asked after")
+            good = 0
+            for q in ("feline rain", "ledger", "anchor flour"):
+                got = [(r["path"], r["score"]) for r in find(m, q, mode="vector")["results"]]
+                good += same_order(got, by_meaning(toy, files, q))
+            eq(good, 3, "nothing is lost")
+            m.umount()
+            eq(vexfs("verify", m.dir)[0], 0, "and verify finds a clean store")
+    finally:
+        ep.close()
+
+
+with Mount(start=False) as home:
+    ingest_and_search(home.base)
+    edits(home.base)
+    change_of_model(home.base)
+    endpoint_troubles(home.base)
+    killed_in_the_middle(home.base)
+done()
