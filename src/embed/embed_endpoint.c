@@ -10,7 +10,7 @@
  * A request that fails for a passing reason (no connection, time limit, 408, 425, 429, 5xx) is repeated after 0.5, 1, 2, 4 … s, at
  * most 30 s, or what Retry-After says up to 60 s.  The key goes out only over https or to this machine, is read anew at each load, and
  * is in no message.  No redirect is followed. */
-#include <curl/curl.h>
+#include "embed/curl_dl.h"
 #include <math.h>
 #include <string.h>
 #include "base/sbuf.h"
@@ -74,6 +74,8 @@ static int to_bytes(const char *p, size_t n, void *u)
 /* is the url's host this machine? Then a key may go over plain http. */
 bool emb_is_loopback(const char *url)
 {
+	if (emb_curl_init(NULL) < 0)
+		return false;
 	CURLU *u = curl_url();
 	char *host = NULL;
 	bool is = u && curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK &&
@@ -141,21 +143,10 @@ static int read_config(struct embed *m, struct endpoint *e, json_t *j, struct vx
 	return 0;
 }
 
-static void global_init(void)
-{
-	curl_global_init(CURL_GLOBAL_DEFAULT);
-}
-
-void emb_curl_init(void)
-{
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-	pthread_once(&once, global_init);
-}
-
 static int endpoint_open(struct embed *m, struct vx_errinfo *reterr)
 {
 	json_t *j;
-	emb_curl_init();
+	VX_TRY(emb_curl_init(reterr));
 	struct endpoint *e = mem_zalloc(MEM_text, sizeof *e);
 	if (!e)
 		return -ENOMEM;

@@ -51,7 +51,7 @@ int emb_json_text(const char *p, size_t n, const char *name, json_t **ret, struc
 int emb_json_int(const json_t *o, const char *key, int64_t lo, int64_t hi, int64_t dflt, int64_t *ret,
         struct vx_errinfo *reterr);
 bool emb_is_loopback(const char *url); /* http to this machine itself */
-void emb_curl_init(void); /* libcurl's own, once; any thread */
+int emb_curl_init(struct vx_errinfo *reterr); /* libcurl is there to be called (curl_dl.h); any thread */
 static inline bool emb_cancelled(const struct embed *m)
 {
 	return m->cancel && atomic_load_explicit(m->cancel, memory_order_relaxed);

@@ -1,6 +1,6 @@
 /* model_fetch.c - a model's files by their names below one URL, by libcurl: what model hubs call a "resolve" address.
  * Redirects are followed, for hubs answer with them, but never from https to http.  A file that a model need not have may be missing (404). */
-#include <curl/curl.h>
+#include "embed/curl_dl.h"
 #include <fcntl.h>
 #include <string.h>
 #include "base/sbuf.h"
@@ -96,10 +96,10 @@ int model_fetch(struct os *os, const char *base_url, const char *folder,
         int (*tell)(void *u, const char *file, uint64_t bytes), void *u, struct vx_errinfo *reterr)
 {
 	bool https = !strncmp(base_url, "https://", 8);
+	VX_TRY(emb_curl_init(reterr));
 	if (!https && !emb_is_loopback(base_url))
 		return emb_fail(
 		        reterr, -VX_ERR_bad_value, "models are fetched over https, or from this machine", base_url);
-	emb_curl_init();
 	CURL *c = curl_easy_init();
 	int dir = c ? os_openat(os, AT_FDCWD, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0) : -ENOMEM, rc = dir;
 	if (c) {
