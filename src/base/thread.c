@@ -1,7 +1,7 @@
 /* thread.c - service threads on stacks of our own.
  *
  * One mapping a thread: [guard][signal stack][guard][stack].  The pages that are no guard are ours to size, so a hundred threads cost what
- * they touch.  The stack's top is painted before the thread starts (32 KiB of it at most: painting touches pages); below that the
+ * they touch.  The stack's top is painted before the thread starts (8 KiB of it at most: painting touches pages); below that the
  * pages are fresh and read as zero, which serves as paint too and costs no memory.
  *
  * SIGBUS (a mapped store file that shrank or can't be read) is the one signal let in; its handler runs on the signal stack, since an
@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #define SIG_STACK_BYTES ((size_t)16 << 10)
-#define PAINT_EAGER_MAX ((size_t)32 << 10)
+#define PAINT_EAGER_MAX ((size_t)8 << 10) /* of every thread there is: pages touched for nothing but the measure */
 
 static pthread_mutex_t reg_lock = PTHREAD_MUTEX_INITIALIZER; /* guards reg and gone */
 static struct thread *reg;

@@ -4,6 +4,7 @@
  * them between groups, so no commit pays for one.  No memory map and a small page cache: a mount's memory belongs to vectors.
  * Format and kind of file are in the SQLite header itself (user_version, application_id), readable before any table. */
 #include "store/catalog.h"
+#include <pthread.h>
 #include <string.h>
 #include "base/sbuf.h"
 
@@ -191,11 +192,19 @@ static void detail_set(struct vx_errinfo *e, int code, const char *text)
 	(void)sbuf_cstr(&b); /* a cut sentence is still a sentence */
 }
 
+/* Each connection would begin with room for 20 pages, touched to link them, of which the readers of a store at rest use two. */
+static void pages_one_by_one(void)
+{
+	(void)sqlite3_config(SQLITE_CONFIG_PAGECACHE, NULL, 0, 0); /* SQLite is in use already: as it was */
+}
+
 int cat_open(struct catalog *c, const char *path, int flags, unsigned cache_kib, struct vx_errinfo *reterr)
 {
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	char pragma[64];
 	struct sbuf b;
 	memset(c, 0, sizeof *c);
+	pthread_once(&once, pages_one_by_one);
 	int rc = sqlite3_open_v2(path, &c->db, flags | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
 	if (rc != SQLITE_OK) {
 		int r = c->db ? cat_rc(c, sqlite3_extended_errcode(c->db)) : -ENOMEM;
