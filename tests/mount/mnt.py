@@ -155,7 +155,8 @@ class Mount:
         self.dir, self.mnt = os.path.join(self.base, "dir"), os.path.join(self.base, "mnt")
         os.makedirs(self.dir, exist_ok=True)
         os.makedirs(self.mnt, exist_ok=True)
-        self.opts, self.pid = opts, 0
+        everywhere = os.environ.get("VEXFS_OPTS")  # such as transport=pt: for all mounts of a run; a test's own come behind and win
+        self.opts, self.pid = (("-o", everywhere) if everywhere else ()) + opts, 0
         self._q = None
         if start:
             try:
