@@ -146,7 +146,8 @@ def backing():
             os.close(fd)
             mnt.eq(outcome(lambda: open(m.p("keep"), "rb").read()), b"k" * 1000, "reading goes on")
             os.unlink(m.p("fill"))
-            put(m.p("again"), b"a" * 100000)
+            # the file goes with its last descriptor, the daemon's, and nobody waits for a RELEASE
+            mnt.wait_until(lambda: outcome(put, m.p("again"), b"a" * 100000) is None)
             mnt.eq(os.stat(m.p("again")).st_size, 100000, "and so does writing, once there is room")
             subprocess.run(["mount", "-o", "remount,ro", base + "/dir"], check=True)
             mnt.eq(outcome(put, m.p("more")), "EROFS", "made read-only below: EROFS")
