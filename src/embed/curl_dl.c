@@ -14,11 +14,11 @@ static int loaded = -ENOENT;
 static void load(void)
 {
 	void *lib = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL), *sym[sizeof emb_curl / sizeof(void *)];
-	static const char *const names[] = {
-#define EMB_CURL_NAME(name) "curl_" #name,
-	        EMB_CURL_EACH(EMB_CURL_NAME)
-#undef EMB_CURL_NAME
-	};
+	static const char *const names[] = {/* struct emb_curl's, in its order */
+	        "curl_easy_cleanup", "curl_easy_getinfo", "curl_easy_init", "curl_easy_perform", "curl_easy_setopt",
+	        "curl_easy_strerror", "curl_free", "curl_global_init", "curl_slist_append", "curl_slist_free_all",
+	        "curl_url", "curl_url_cleanup", "curl_url_get", "curl_url_set"};
+	_Static_assert(sizeof names == sizeof emb_curl, "a name for each pointer");
 	if (!lib) {
 		log_msg(LOGL_warn, "libcurl.so.4 cannot be loaded: no embedding endpoint, no fetching of models");
 		return;

@@ -8,16 +8,21 @@
 #undef curl_easy_setopt
 #undef curl_easy_getinfo
 
-#define EMB_CURL_EACH(F)                                                                                               \
-	F(easy_cleanup)                                                                                                \
-	F(easy_getinfo)                                                                                                \
-	F(easy_init) F(easy_perform) F(easy_setopt) F(easy_strerror) F(free) F(global_init) F(slist_append)            \
-	        F(slist_free_all) F(url) F(url_cleanup) F(url_get) F(url_set)
-
 struct emb_curl {
-#define EMB_CURL_MEMBER(name) __typeof__(&curl_##name) name;
-	EMB_CURL_EACH(EMB_CURL_MEMBER)
-#undef EMB_CURL_MEMBER
+	__typeof__(&curl_easy_cleanup) easy_cleanup;
+	__typeof__(&curl_easy_getinfo) easy_getinfo;
+	__typeof__(&curl_easy_init) easy_init;
+	__typeof__(&curl_easy_perform) easy_perform;
+	__typeof__(&curl_easy_setopt) easy_setopt;
+	__typeof__(&curl_easy_strerror) easy_strerror;
+	__typeof__(&curl_free) free;
+	__typeof__(&curl_global_init) global_init;
+	__typeof__(&curl_slist_append) slist_append;
+	__typeof__(&curl_slist_free_all) slist_free_all;
+	__typeof__(&curl_url) url;
+	__typeof__(&curl_url_cleanup) url_cleanup;
+	__typeof__(&curl_url_get) url_get;
+	__typeof__(&curl_url_set) url_set;
 };
 extern struct emb_curl emb_curl;
 
