@@ -1,7 +1,7 @@
 # bash completion of vexfs(1)
 _vexfs() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} cmd=${COMP_WORDS[1]}
-	local commands='mount umount status wait search similar query set get rm import export collection verify mcp model help'
+	local commands='mount umount status wait search similar query set get rm import export collection verify mcp model help bench profile'
 	if ((COMP_CWORD == 1)); then
 		mapfile -t COMPREPLY < <(compgen -W "$commands --help --version" -- "$cur")
 		return
@@ -16,12 +16,12 @@ _vexfs() {
 	if [[ $cur == -* ]]; then
 		local opts=
 		case $cmd in
-		mount) opts='-f -o --store --model --mem-limit' ;;
+		mount) opts='-f --foreground -o --store --model --mem-limit --listen --token-file' ;;
 		umount) opts='--lazy' ;;
 		status) opts='--json' ;;
 		wait) opts='--durable --rescan' ;;
 		search | similar | query)
-			opts='-k -c --collection --mode --ef --exact --filter --min-score --wait --stale --strict --payload -l -0 --json --jsonl'
+			opts='-k -c --collection --mode --ef --exact --filter --min-score --wait --stale --strict --at --payload -l -0 --json --jsonl'
 			[[ $cmd == query ]] && opts+=' --vector'
 			;;
 		set) opts='--vector --payload --collection --durable' ;;
@@ -31,6 +31,8 @@ _vexfs() {
 		export) opts='--ids' ;;
 		collection) opts='--dim --metric --dtype --target-recall --json' ;;
 		model) opts='list add use --from --endpoint --model --key-file --json' ;;
+		bench) opts='--seconds --points --dim -k --files-only --json' ;;
+		profile) opts='--seconds --points --dim --csv --svg' ;;
 		verify) opts='--repair --recall --json --store' ;;
 		esac
 		mapfile -t COMPREPLY < <(compgen -W "$opts --help" -- "$cur")

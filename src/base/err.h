@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <stdint.h>
 
-/* name, POSIX class, sentence: what is wrong and what to do next */
+/* name, POSIX class, sentence: what is wrong and what to do next. New rows go to the end: the catalog keeps codes (terror). */
 #define VX_ERR_TABLE(X)                                                                                                \
 	X(dim_mismatch, EINVAL, "the vector's length does not match the collection's dimension")                       \
 	X(dim_range, EINVAL, "a vector has 1 to 65535 dimensions, 4 bytes each")                                       \

@@ -32,17 +32,21 @@
 	"Exit status: 0 results, 1 none, 2 error, 3 incomplete under --strict.\n"
 
 static const struct cli_command commands[] = {
-        {"mount", "DIR MNT [-f] [-o OPTIONS] [--store DIR] [--model M] [--mem-limit N]",
+        {"mount", "DIR MNT [-f] [-o OPTIONS] [--store DIR] [--model M] [--mem-limit N] [--listen ADDR]",
                 "serve the directory DIR at MNT",
                 "  -f, --foreground       stay in the foreground, log to stderr\n"
                 "  -o OPTIONS             comma-separated: allow_other, ro, dev, suid, noexec, noatime, nodiratime,\n"
                 "                         auto_unmount, components=none|store|search|all,\n"
                 "                         transport=plain|pt|uring|pt+uring, stack-warn=N, stack-critical=N, debug,\n"
-                "                         model-idle=SECONDS until an unused model's memory is given back (60)\n"
+                "                         model-idle=SECONDS until an unused model's memory is given back (60),\n"
+                "                         filters=FILE (commands that make text of documents), listen-timeout=SECONDS\n"
                 "      --store DIR        keep vectors there instead of DIR/.vexfs\n"
                 "      --model M          the model that text is searched by; a name of `vexfs model list`, a folder,\n"
                 "                         or none (search by words alone). Without it: what `vexfs model use` chose\n"
                 "      --mem-limit N      memory the vector side may use, e.g. 512M\n"
+                "      --listen ADDR      serve agents and programs over HTTP, e.g. 7070 or 127.0.0.1:7070\n"
+                "      --token-file FILE  their bearer token is in this file; needed for other than loopback "
+                "addresses\n"
                 "Returns when the mount serves.\n",
                 cmd_mount},
         {"umount", "MNT [-l]", "take a mount down and wait until its process is gone",
