@@ -8,6 +8,8 @@
 #include <string.h>
 #include "base/sbuf.h"
 
+#define CAT_FTS_TABLE                                                                                                  \
+	"CREATE VIRTUAL TABLE fts USING fts5(text,content='chunk',content_rowid='id',tokenize='porter vexfs');"
 #define CAT_EMB_TABLE                                                                                                  \
 	"CREATE TABLE IF NOT EXISTS emb(cid INTEGER,oid INTEGER,ver INTEGER,rows BLOB,crc INTEGER NOT NULL,PRIMARY "   \
 	"KEY(oid,cid)) WITHOUT ROWID;"
@@ -30,9 +32,7 @@ static const char schema[] =
         "CREATE TABLE chunk(id INTEGER PRIMARY KEY AUTOINCREMENT,oid INTEGER,ver INTEGER,ord INTEGER,byte0 "
         "INTEGER,byte1 INTEGER,"
         "line0 INTEGER,line1 INTEGER,text TEXT,crc INTEGER NOT NULL);"
-        "CREATE UNIQUE INDEX chunk_owner ON chunk(oid,ver,ord);"
-        "CREATE VIRTUAL TABLE fts USING fts5(text,content='chunk',content_rowid='id',tokenize='porter "
-        "unicode61');" CAT_EMB_TABLE
+        "CREATE UNIQUE INDEX chunk_owner ON chunk(oid,ver,ord);" CAT_FTS_TABLE CAT_EMB_TABLE
         "CREATE TABLE graphgen(cid INTEGER,gen INTEGER,name TEXT,crc INTEGER NOT NULL,PRIMARY KEY(cid,gen)) WITHOUT "
         "ROWID;";
 
@@ -219,7 +219,7 @@ int cat_open(struct catalog *c, const char *path, int flags, unsigned cache_kib,
 	sbuf_fixed(&b, pragma, sizeof pragma);
 	sb_str(&b, "PRAGMA cache_size=-");
 	sb_u64(&b, cache_kib);
-	rc = fts_rank_add(c->db);
+	rc = fts_add(c->db);
 	int r = rc != SQLITE_OK ? cat_rc(c, rc) : cat_exec(c, sbuf_cstr(&b));
 	if (!r)
 		r = cat_exec(c, "PRAGMA mmap_size=0;PRAGMA cell_size_check=1;PRAGMA wal_autocheckpoint=0");
@@ -307,11 +307,28 @@ bool cat_emb_have(struct catalog *c)
 	return cat_pragma(c, "SELECT count(*) FROM sqlite_master WHERE name='emb'", &n) >= 0 && n;
 }
 
+/* the full text of a catalog made with another tokenizer is made again: it is derived from the chunks */
+static int fts_renew(struct catalog *c)
+{
+	int64_t ours = 0;
+	VX_TRY(cat_pragma(c, "SELECT instr(sql,'porter vexfs')>0 FROM sqlite_master WHERE name='fts'", &ours));
+	if (ours)
+		return 0;
+	VX_TRY(cat_begin(c));
+	int r = cat_exec(c, "DROP TABLE fts;" CAT_FTS_TABLE "INSERT INTO fts(fts) VALUES('rebuild')");
+	if (!r)
+		return cat_commit(c);
+	(void)cat_rollback(c); /* the first error is the one to tell */
+	return r;
+}
+
 int cat_create(struct catalog *c)
 {
 	int r = cat_format(c);
 	if (!r) /* one of before vectors of chunks */
 		r = cat_emb_have(c) ? 0 : cat_emb_make(c);
+	if (!r)
+		return fts_renew(c);
 	if (r != -ENOENT)
 		return r;
 	VX_TRY(cat_begin(c));

@@ -90,7 +90,8 @@ struct cat_state {
 
 /* cat_open - @flags SQLITE_OPEN_*; sets the pragmas of every connection; @cache_kib bounds the page cache. */
 int cat_open(struct catalog *c, const char *path, int flags, unsigned cache_kib, struct vx_errinfo *reterr);
-int fts_rank_add(sqlite3 *db); /* fts_rank.c: vx_bm25 for a connection; an SQLite code */
+int fts_add(sqlite3 *db); /* fts_rank.c: what full-text queries need of a connection; an SQLite code */
+int fts_token_add(fts5_api *api); /* fts_token.c */
 void cat_close(struct catalog *c);
 /* cat_create - schema and the two collections every store has; in one transaction. 0 also when they are there already. */
 int cat_create(struct catalog *c);

@@ -9,6 +9,7 @@
 #include <math.h>
 #include <string.h>
 #include "base/sbuf.h"
+#include "base/utf8.h"
 #include "store/store_int.h"
 
 #define FTS_WORDS_MAX  64u
@@ -20,6 +21,40 @@ static bool word_byte(unsigned char b)
 	return b >= 0x80 || (b >= '0' && b <= '9') || (b >= 'a' && b <= 'z') || (b >= 'A' && b <= 'Z');
 }
 
+/* One word outside a phrase: as it is, or in pieces where it has characters of scripts without spaces.  A run of those becomes each two that
+ * follow one another (a phrase, as the tokenizer makes each a token); ranking puts the rows first that have the most of them. */
+static uint32_t put_word(struct sbuf *b, const char *w, size_t n, uint32_t room)
+{
+	uint32_t put = 0;
+	for (size_t i = 0, from = 0, before = n;
+	        i < n && put < room;) { /* before: where the last such character began; n: none */
+		uint32_t c = 0;
+		unsigned k = utf8_decode(w + i, n - i, &c);
+		size_t to = i + (k ? k : 1);
+		bool alone = k && fts_no_spaces(c), last = to >= n;
+		uint32_t next = 0;
+		bool goes_on = !last && utf8_decode(w + to, n - to, &next) && fts_no_spaces(next);
+		const char *piece = NULL;
+		size_t piece_n = 0;
+		if (!alone && (last || goes_on)) {
+			piece = w + from;
+			piece_n = to - from;
+		} else if (alone && (before < n || !goes_on)) {
+			piece = w + (before < n ? before : i);
+			piece_n = to - (before < n ? before : i);
+		}
+		if (piece) {
+			sb_str(b, put++ ? " OR \"" : "\"");
+			sb_bytes(b, piece, piece_n);
+			sb_ch(b, '"');
+		}
+		before = alone && goes_on ? i : n;
+		from = alone ? to : from;
+		i = to;
+	}
+	return put;
+}
+
 int fts_match(struct arena *a, const char *text, uint32_t n, const char **ret)
 {
 	struct sbuf b;
@@ -27,7 +62,7 @@ int fts_match(struct arena *a, const char *text, uint32_t n, const char **ret)
 	bool narrow = false, phrase = false, open = false;
 	if (n > CONF_QUERY_TEXT_MAX)
 		return -VX_ERR_query_too_long;
-	if (sbuf_arena(&b, a, 256, 2 * CONF_QUERY_TEXT_MAX + FTS_WORDS_MAX * 12) < 0)
+	if (sbuf_arena(&b, a, 256, 3 * CONF_QUERY_TEXT_MAX + FTS_WORDS_MAX * 12) < 0)
 		return -VX_ERR_arena_full;
 	for (uint32_t i = 0; i < n && words < FTS_WORDS_MAX;) {
 		uint32_t from = i;
@@ -45,13 +80,17 @@ int fts_match(struct arena *a, const char *text, uint32_t n, const char **ret)
 		}
 		if (i - from > FTS_WORD_BYTES) /* no such word in any index; and no quadratic work for one */
 			continue;
-		sb_str(&b, open ? " " : !words ? "(\"" : narrow ? ") AND (\"" : " OR \"");
-		words++;
+		sb_str(&b, open ? " " : !words ? "(" : narrow ? ") AND (" : " OR ");
 		narrow = false;
-		sb_bytes(&b, text + from, i - from);
-		open = phrase;
+		if (!phrase) {
+			words += put_word(&b, text + from, i - from, FTS_WORDS_MAX - words);
+			continue;
+		}
 		if (!open)
 			sb_ch(&b, '"');
+		sb_bytes(&b, text + from, i - from);
+		words++;
+		open = true;
 	}
 	if (open)
 		sb_ch(&b, '"');

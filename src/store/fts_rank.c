@@ -89,8 +89,8 @@ static void bm25(const Fts5ExtensionApi *api, Fts5Context *cx, sqlite3_context *
 		sqlite3_result_double(ret, -score); /* FTS5 sorts ascending */
 }
 
-/* fts_rank_add - makes vx_bm25 known to a connection.  Return: an SQLite code. */
-int fts_rank_add(sqlite3 *db)
+/* fts_add - makes vx_bm25 and the tokenizer known to a connection.  Return: an SQLite code. */
+int fts_add(sqlite3 *db)
 {
 	fts5_api *api = NULL;
 	sqlite3_stmt *s;
@@ -101,5 +101,6 @@ int fts_rank_add(sqlite3 *db)
 	if (rc == SQLITE_OK)
 		sqlite3_step(s);
 	sqlite3_finalize(s);
-	return api ? api->xCreateFunction(api, "vx_bm25", NULL, bm25, NULL) : SQLITE_ERROR;
+	rc = api ? api->xCreateFunction(api, "vx_bm25", NULL, bm25, NULL) : SQLITE_ERROR;
+	return rc == SQLITE_OK ? fts_token_add(api) : rc;
 }

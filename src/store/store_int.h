@@ -202,5 +202,6 @@ int chunk_vec_load(struct store *st, const struct store_load_cb *cb, void *u);
 int fts_files(struct catalog *c, struct store_read *rd);
 /* fts_match - a user's words as an FTS5 expression: each quoted, joined by OR. -VX_ERR_query_syntax: no word */
 int fts_match(struct arena *a, const char *text, uint32_t n, const char **ret);
+bool fts_no_spaces(uint32_t c); /* fts_token.c: a character of a script that puts no spaces between words */
 int fts_search(struct catalog *c, struct store_read *rd);
 int filter_search(struct catalog *c, struct store_read *rd); /* filter_sql.c */

@@ -87,6 +87,10 @@ static void test_match(void)
 	        {"  a-b*c:(d) ^ NEAR/2 \"x", "(\"a\" OR \"b\" OR \"c\" OR \"d\" OR \"NEAR\" OR \"2\" OR \"x\")"},
 	        {"na\xc3\xafve caf\xc3\xa9", "(\"na\xc3\xafve\" OR \"caf\xc3\xa9\")"},
 	        {"\xff\xfe", "(\"\xff\xfe\")"},
+	        {"東", "(\"東\")"},
+	        {"東京タ", "(\"東京\" OR \"京タ\")"},
+	        {"ab東京cd京 x", "(\"ab\" OR \"東京\" OR \"cd\" OR \"京\" OR \"x\")"},
+	        {"\x1e東京 tower\x1e", "(\"東京 tower\")"},
 	        {"a b\x1f c\x1f\x1f"
 	         "d",
 	                "(\"a\" OR \"b\") AND (\"c\") AND (\"d\")"},
@@ -146,6 +150,64 @@ static void test_rank(void)
 		}
 		arena_done(&x.a);
 	}
+	store_close(st);
+	box_close(&b);
+}
+
+/* scripts without spaces between words: what stands inside a run is found, what only shares characters with it is not */
+static void test_no_spaces(void)
+{
+	static const struct {
+		const char *query;
+		uint64_t oid; /* the best hit; 0: none */
+	} t[] = {
+	        {"東京", 2},
+	        {"タワー", 2},
+	        {"京都", 3},
+	        {"都京", 0},
+	        {"行", 2},
+	        {"VEXFS", 4},
+	        {"速い", 4},
+	        {"東京タワー", 2},
+	        {"검색", 5},
+	        {"naïve", 6},
+	};
+	struct box b;
+	struct top op;
+	static struct rd x;
+	box_open(&b);
+	struct store *st = open_ok(&b);
+	for (uint64_t i = 2; i < 7; i++) {
+		op_obj(&op, i);
+		run1(st, &op);
+	}
+	text_put(st, 2, 1, (const char *[]){"今日は東京タワーに行きました。"}, 1, true, STORE_TEXT_done);
+	text_put(st, 3, 1, (const char *[]){"京都の寺"}, 1, true, STORE_TEXT_done);
+	text_put(st, 4, 1, (const char *[]){"VexFSはとても速い"}, 1, true, STORE_TEXT_done);
+	text_put(st, 5, 1, (const char *[]){"파일검색은 빠르다"}, 1, true, STORE_TEXT_done);
+	text_put(st, 6, 1, (const char *[]){"a naive plan"}, 1, true, STORE_TEXT_done);
+	for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+		T_EQ(fts(st, &x, t[i].query, (uint32_t)strlen(t[i].query)), 0, "search");
+		T_EQ(x.r.hit_n ? x.r.hits[0].oid : 0, t[i].oid, t[i].query);
+		arena_done(&x.a);
+	}
+	store_close(st);
+	/* a catalog made by an earlier version: its index is made again */
+	char cat[160];
+	sqlite3 *db;
+	T_EQ(snprintf(cat, sizeof cat, "%s/.vexfs/catalog.db", b.path) > 0, true, "path");
+	T_EQ(sqlite3_open(cat, &db), SQLITE_OK, "open the catalog");
+	T_EQ(fts_add(db), SQLITE_OK, "as the store does");
+	T_EQ(sqlite3_exec(db,
+	             "DROP TABLE fts;CREATE VIRTUAL TABLE fts USING fts5(text,content='chunk',content_rowid='id',"
+	             "tokenize='porter unicode61');INSERT INTO fts(fts) VALUES('rebuild')",
+	             NULL, NULL, NULL),
+	        SQLITE_OK, "the index of before");
+	sqlite3_close(db);
+	st = open_ok(&b);
+	T_EQ(fts(st, &x, "京都", 6), 0, "search");
+	T_EQ(x.r.hit_n ? x.r.hits[0].oid : 0, 3, "found in an older catalog");
+	arena_done(&x.a);
 	store_close(st);
 	box_close(&b);
 }
@@ -350,6 +412,7 @@ int main(void)
 {
 	test_match();
 	test_rank();
+	test_no_spaces();
 	test_search();
 	test_many();
 	return tap_done();
