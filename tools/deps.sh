@@ -8,7 +8,7 @@
 set -eu
 
 want_build='gcc:compiler meson:build ninja-build:build pkg-config:build libc6-dev:headers libfuse3-dev:kernel-interface
-fuse3:fusermount3 liburing-dev:FUSE-over-io_uring libsqlite3-dev:catalog libjansson-dev:JSON-of-the-command libmicrohttpd-dev:HTTP-front libxxhash-dev:content-hash libutf8proc-dev:tokenizer libcurl4-openssl-dev:embedding-endpoints libxml2-dev:HTML-and-office-text libarchive-dev:office-text libpoppler-glib-dev:PDF-text
+fuse3:fusermount3 liburing-dev:FUSE-over-io_uring libsqlite3-dev:catalog libjansson-dev:JSON-of-the-command libmicrohttpd-dev:HTTP-front libxxhash-dev:content-hash libutf8proc-dev:tokenizer libcurl4-openssl-dev:embedding-endpoints libxml2-dev:HTML-and-office-text libarchive-dev:office-text libpoppler-glib-dev:PDF-text systemtap-sdt-dev:probes-for-tracers
 python3:checks'
 want_check="$want_build clang:second-compiler clang-format-14:layout attr:getfattr git:tests binutils:symbol-check tar:tests
 libclang-rt-dev:fuzzers acl:tests vim-tiny:saves nano:saves rsync:copies strace:faults qemu-system-common:power-cuts qemu-block-extra:power-cuts e2fsprogs:power-cuts xfsprogs:power-cuts"

@@ -5,6 +5,7 @@
  * it, so there are a few copies; a thread keeps to one and readers add them up.  Nothing is locked: a reader may see a request's
  * bucket before its sum, which for a statistic is right enough. */
 #include "base/perf.h"
+#include "base/probe.h"
 #include "base/thread.h"
 
 #include <assert.h>
@@ -77,6 +78,7 @@ void perf_op(enum perf_op op, uint64_t ns, uint64_t bytes)
 	while (ns > max && !atomic_compare_exchange_weak_explicit(
 	                           &h->max_ns, &max, ns, memory_order_relaxed, memory_order_relaxed))
 		;
+	PROBE3(op, op_names[op], ns, bytes);
 }
 
 void perf_add(enum perf_counter c, uint64_t n)

@@ -112,6 +112,14 @@ static const struct cli_command commands[] = {
                 "      --json             machine-readable\n"
                 "Works in a directory and a collection of its own, and removes both.\n",
                 cmd_bench},
+        {"perf", "[MNT] [OPTIONS]", "what a mount is doing, operation by operation",
+                "  -i, --interval S       between two tables (default 1)\n"
+                "  -n, --count N          so many tables (else for ever on a terminal, once elsewhere)\n"
+                "      --json             all statistics, once\n"
+                "      --save-baseline    record half a minute of this work as what is normal; slower by 20% is told\n"
+                "      --baseline         print it, as JSON\n"
+                "      --drop-baseline    forget it\n",
+                cmd_perf},
         {"profile", "DIR|MNT [OPTIONS]", "stack, memory, latency and throughput, measured here",
                 "      --seconds S        for each timing (default 2)\n"
                 "  -n, --points N         vectors (default 10000)\n"

@@ -246,6 +246,7 @@ int eng_new(const struct eng_cfg *cfg, struct engine **ret)
 	rc = rc ? rc : bell_init(&e->index_bell);
 	rc = rc ? rc : bell_init(&e->update_bell);
 	rc = rc ? rc : cfg->components == ENG_all ? sem_new(e) : 0;
+	rc = rc ? rc : perf_watch_init(&e->pace);
 	rc = rc ? rc : groups_of_self(e);
 	if (rc < 0) {
 		/* nothing has been started: what was made is given back by the process's end; this is a mount that fails to begin */
@@ -324,6 +325,7 @@ void eng_free(struct engine *e)
 	bell_done(&e->ingest_bell);
 	bell_done(&e->index_bell);
 	bell_done(&e->update_bell);
+	perf_watch_done(&e->pace);
 	pthread_cond_destroy(&e->ops_cond);
 	pthread_mutex_destroy(&e->ops_lock);
 	pthread_mutex_destroy(&e->coll_lock);

@@ -289,5 +289,16 @@ void eng_cancel(struct engine *e, struct eng_job *j);
 /* eng_poke - some job's cancel has been set: those that only wait (for the opening, for quiet) are answered now. Runs done() callbacks,
  * so not to be called from where those would deadlock, such as libfuse's interrupt callback. */
 void eng_poke(struct engine *e);
+/* how much waits where, for statistics */
+struct eng_queues {
+	uint64_t parked, search, update, store, store_ops, pending,
+	        tail; /* store_ops: not yet durable; tail: rows not yet linked */
+};
+void eng_queues(struct engine *e, struct eng_queues *ret);
+/* the mount's speed against a baseline (base/perf_watch.h), kept in the store. 0; -VX_ERR_component_off without one */
+enum eng_baseline { ENG_BASELINE_record, ENG_BASELINE_drop, ENG_BASELINE_tell };
+int eng_baseline(struct engine *e, enum eng_baseline what);
+void eng_baseline_json(struct engine *e, struct sbuf *b);
+
 /* eng_run - for threads that may wait (cli, tests): submit and wait. Return j->rc. */
 int eng_run(struct engine *e, struct eng_job *j);

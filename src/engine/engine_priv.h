@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <stdint.h>
 #include "base/log.h"
+#include "base/perf_watch.h"
 #include "base/thread.h"
 #include "engine/engine.h"
 #include "index/index.h"
@@ -324,6 +325,8 @@ struct engine {
 	_Atomic uint64_t events_lost;
 	_Atomic uint64_t resync_at_ns; /* no walk before: a commit was rolled back, the disk is full */
 	_Atomic uint32_t resync_s;
+	struct perf_watch pace; /* its own lock */
+	_Atomic int baseline_dropped; /* the kept one is to go as well */
 	_Atomic uint64_t damaged; /* catalog rows that could not be read */
 	bool rebind; /* the root's key differs from the catalog's: objects are found again by path */
 
@@ -373,6 +376,9 @@ static inline bool eng_stopping(const struct engine *e)
 }
 /* lazy.c */
 void lazy_thread(void *arg);
+/* baseline.c */
+uint64_t baseline_step(struct engine *e); /* [opener] ns until it wants to be called again */
+void baseline_load(struct engine *e); /* [opener] before any operation of the store */
 void lazy_want(struct engine *e); /* ask for opening */
 /* refuse or park; the caller has seen that the store is not ready. ENG_DONE or ENG_PARKED, or -1: it is ready by now */
 int lazy_park(struct engine *e, struct eng_job *j);

@@ -312,6 +312,7 @@ static int open_all(struct engine *e, struct vx_errinfo *err)
 	struct load l = {.e = e};
 	VX_TRY(store_load(e->st, &cb, &l));
 	sem_load(e);
+	baseline_load(e);
 	struct obj_key root;
 	VX_TRY(objkey_at(e->cfg.root_fd, "", &root));
 	pthread_rwlock_wrlock(&e->objects);
@@ -402,7 +403,7 @@ void lazy_thread(void *arg)
 {
 	struct engine *e = arg;
 	for (;;) {
-		uint64_t rings = bell_rings(&e->life_bell);
+		uint64_t rings = bell_rings(&e->life_bell), tick = baseline_step(e);
 		pthread_mutex_lock(&e->life);
 		int st = atomic_load(&e->state);
 		uint64_t now = os_mono_ns(e->os), wait = WQ_FOREVER;
@@ -420,12 +421,13 @@ void lazy_thread(void *arg)
 		if (open) {
 			open_once(e);
 		} else if (st == ENGS_ready && atomic_load(&e->walk_due) && now < atomic_load(&e->resync_at_ns)) {
-			bell_wait(&e->life_bell, rings, atomic_load(&e->resync_at_ns) - now);
+			wait = atomic_load(&e->resync_at_ns) - now;
+			bell_wait(&e->life_bell, rings, wait < tick ? wait : tick);
 		} else if (st == ENGS_ready && atomic_load(&e->walk_due)) {
 			walk_run(e);
 			job_wait_check(e);
 		} else {
-			bell_wait(&e->life_bell, rings, wait);
+			bell_wait(&e->life_bell, rings, wait < tick ? wait : tick);
 		}
 	}
 }

@@ -1,6 +1,7 @@
 /* search_vec.c - the vector leg: rows of a collection, by graph or exact scan, with the tail; which of them are results. */
 #include <string.h>
 
+#include "base/probe.h"
 #include "base/trim.h"
 #include "engine/search_priv.h"
 
@@ -187,6 +188,7 @@ int search_knn(struct search *s, struct coll_view *v, const void *q, uint32_t wa
 	perf_add(PERFC_distances, iq.distances);
 	perf_add(PERFC_hops, iq.hops);
 	trim_poll();
+	PROBE3(search, want, iq.distances, iq.hops);
 	return n;
 }
 static int vec_rounds(struct search *s, struct coll_view *v, const void *q, uint32_t k)

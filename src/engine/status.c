@@ -301,6 +301,8 @@ int status_run(struct engine *e, struct eng_job *j)
 		sb_ch(&b, '}');
 	}
 	memory(e, &b, owner);
+	key(&b, "regressions");
+	perf_watch_json(&e->pace, &b, true);
 	key(&b, "stack");
 	sb_ch(&b, '[');
 	thread_each(stack_of, &b);

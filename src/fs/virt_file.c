@@ -229,13 +229,39 @@ static const char *health_word(const struct eng_job *j)
 	return memmem(j->out_text, j->out_text_n, opening, sizeof opening - 1) ? "opening" : "ok";
 }
 
+/* what keeps a mount from being ready, or makes it less than it was; files are served in any case */
+static void health_reasons(struct sbuf *b, const struct eng_job *j)
+{
+	static const struct {
+		const char *find, *say;
+	} t[] = {{"\"state\":\"failed\"",
+	                 "the vector store cannot be opened; status says why and when it is tried again"},
+	        {"\"state\":\"opening\"", "the vector store is being opened"},
+	        {"\"read_only_reason\"", "vectors are read-only until the next mount"},
+	        {"\"regressions\":[{", "an operation is slower than its baseline"},
+	        {"\"walking\":true", "the tree is being compared with the store"}};
+	bool first = true;
+	for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+		if (!j->out_text || !memmem(j->out_text, j->out_text_n, t[i].find, strlen(t[i].find)))
+			continue;
+		if (!first)
+			sb_ch(b, ',');
+		first = false;
+		sb_json(b, t[i].say, strlen(t[i].say));
+	}
+}
+
 static void health_text(struct sbuf *b, const struct eng_job *j)
 {
 	const char *word = health_word(j);
 	bool ok = word[0] == 'o'; /* ok, opening */
 	sb_str(b, "{\"ok\":");
 	sb_str(b, ok ? "true" : "false");
-	sb_str(b, ",\"status\":\"");
+	sb_str(b, ",\"live\":true,\"ready\":"); /* whoever reads this was served */
+	sb_str(b, !strcmp(word, "ok") || !strcmp(word, "degraded") ? "true" : "false");
+	sb_str(b, ",\"reasons\":[");
+	health_reasons(b, j);
+	sb_str(b, "],\"status\":\"");
 	sb_str(b, word);
 	sb_str(b, "\",\"generation\":");
 	sb_u64(b, j->generation);
@@ -257,7 +283,7 @@ static void open_answer(struct fs_ask *a)
 			health_text(&q->out, &q->j);
 	} else if (n->kind == VK_metrics) {
 		if (sbuf_arena(&q->out, &q->arena, 8192, 1u << 20) >= 0)
-			vq_metrics_text(&q->out);
+			vq_metrics_text(&q->out, q->e);
 	} else {
 		vq_render(q);
 	}

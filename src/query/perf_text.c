@@ -1,6 +1,7 @@
 /* perf_text.c - counters and latencies as text: JSON for people and tools of ours, Prometheus for everybody else's.
  *
  * Quantiles are those of base/perf.h's histograms, right within 19%.  Operations nobody has asked for are left out. */
+#include <stddef.h>
 #include <string.h>
 
 #include "base/thread.h"
@@ -34,7 +35,54 @@ static void op_json(struct sbuf *b, enum perf_op op, const struct perf_stat *s)
 	sb_ch(b, '}');
 }
 
-void vq_stats_json(struct sbuf *b)
+/* how much waits where: name and value in turn */
+static const struct {
+	const char *name;
+	size_t at;
+} queue_fields[] = {{"parked", offsetof(struct eng_queues, parked)}, {"search", offsetof(struct eng_queues, search)},
+        {"update", offsetof(struct eng_queues, update)}, {"store", offsetof(struct eng_queues, store)},
+        {"store_ops", offsetof(struct eng_queues, store_ops)}, {"pending", offsetof(struct eng_queues, pending)},
+        {"tail", offsetof(struct eng_queues, tail)}};
+#define QUEUE_N (sizeof queue_fields / sizeof *queue_fields)
+
+static uint64_t queue_len(const struct eng_queues *q, size_t i)
+{
+	uint64_t v;
+	memcpy(&v, (const uint8_t *)q + queue_fields[i].at, sizeof v);
+	return v;
+}
+
+/* averages people ask for: of one search, of one commit, of pools */
+static void ratios_json(struct sbuf *b)
+{
+	uint64_t s = perf_get(PERFC_searches), c = perf_get(PERFC_commits), hit = perf_get(PERFC_pool_hits),
+	         all = hit + perf_get(PERFC_pool_misses);
+	sb_str(b, ",\n\"ratios\":{\"distances_per_search\":");
+	sb_fixed(b, s ? (double)perf_get(PERFC_distances) / (double)s : 0, 1);
+	sb_str(b, ",\"hops_per_search\":");
+	sb_fixed(b, s ? (double)perf_get(PERFC_hops) / (double)s : 0, 1);
+	sb_str(b, ",\"operations_per_commit\":");
+	sb_fixed(b, c ? (double)perf_get(PERFC_commit_ops) / (double)c : 0, 1);
+	sb_str(b, ",\"pool_hits\":");
+	sb_fixed(b, all ? (double)hit / (double)all : 1, 4);
+	sb_ch(b, '}');
+}
+
+static void queues_json(struct sbuf *b, struct engine *e)
+{
+	struct eng_queues q;
+	eng_queues(e, &q);
+	sb_str(b, ",\n\"queues\":{");
+	for (size_t i = 0; i < QUEUE_N; i++) {
+		sb_str(b, i ? ",\"" : "\"");
+		sb_str(b, queue_fields[i].name);
+		sb_str(b, "\":");
+		sb_u64(b, queue_len(&q, i));
+	}
+	sb_ch(b, '}');
+}
+
+void vq_stats_json(struct sbuf *b, struct engine *e)
 {
 	bool first = true;
 	sb_str(b, "{\"schema\":1,\"operations\":[");
@@ -66,7 +114,11 @@ void vq_stats_json(struct sbuf *b)
 		sb_str(b, "\":");
 		sb_u64(b, mem_used((enum mem_tag)i));
 	}
-	sb_str(b, "}}\n");
+	sb_ch(b, '}');
+	ratios_json(b);
+	if (e)
+		queues_json(b, e);
+	sb_str(b, "}\n");
 }
 
 static void seconds(struct sbuf *b, uint64_t ns)
@@ -95,7 +147,19 @@ static void labelled(struct sbuf *b, const char *metric, const char *label, cons
 	sb_str(b, "\"} ");
 }
 
-void vq_metrics_text(struct sbuf *b)
+static void queues_metrics(struct sbuf *b, struct engine *e)
+{
+	struct eng_queues q;
+	eng_queues(e, &q);
+	sb_str(b, "# HELP vexfs_queue_length What waits, by queue.\n# TYPE vexfs_queue_length gauge\n");
+	for (size_t i = 0; i < QUEUE_N; i++) {
+		labelled(b, "vexfs_queue_length", "queue", queue_fields[i].name);
+		sb_u64(b, queue_len(&q, i));
+		sb_ch(b, '\n');
+	}
+}
+
+void vq_metrics_text(struct sbuf *b, struct engine *e)
 {
 	sb_str(b,
 	        "# HELP vexfs_operation_seconds Time spent in an operation.\n# TYPE vexfs_operation_seconds summary\n");
@@ -108,6 +172,7 @@ void vq_metrics_text(struct sbuf *b)
 		quantile(b, op, "0.5", s.p50_ns);
 		quantile(b, op, "0.9", s.p90_ns);
 		quantile(b, op, "0.99", s.p99_ns);
+		quantile(b, op, "0.999", s.p999_ns);
 		labelled(b, "vexfs_operation_seconds_sum", "operation", op);
 		seconds(b, s.sum_ns);
 		labelled(b, "vexfs_operation_seconds_count", "operation", op);
@@ -126,6 +191,8 @@ void vq_metrics_text(struct sbuf *b)
 		sb_u64(b, mem_used((enum mem_tag)i));
 		sb_ch(b, '\n');
 	}
+	if (e)
+		queues_metrics(b, e);
 }
 
 int vq_text(struct vq *q, void (*make)(struct sbuf *b, const struct vq *q))
@@ -142,8 +209,7 @@ int vq_text(struct vq *q, void (*make)(struct sbuf *b, const struct vq *q))
 
 static void stats_text(struct sbuf *b, const struct vq *q)
 {
-	(void)q; /* the counters are the process's */
-	vq_stats_json(b);
+	vq_stats_json(b, q->e);
 }
 int vq_local_stats(struct vq *q)
 {
@@ -189,4 +255,26 @@ static void caps_text(struct sbuf *b, const struct vq *q)
 int vq_local_caps(struct vq *q)
 {
 	return vq_text(q, caps_text);
+}
+
+/* ---- baseline ---- */
+
+static void baseline_text(struct sbuf *b, const struct vq *q)
+{
+	eng_baseline_json(q->e, b);
+	sb_ch(b, '\n');
+}
+int vq_local_baseline(struct vq *q)
+{
+	return vq_text(q, baseline_text);
+}
+int vq_local_baseline_record(struct vq *q)
+{
+	VX_TRY(eng_baseline(q->e, ENG_BASELINE_record));
+	return vq_text(q, baseline_text);
+}
+int vq_local_baseline_drop(struct vq *q)
+{
+	VX_TRY(eng_baseline(q->e, ENG_BASELINE_drop));
+	return vq_text(q, baseline_text);
 }

@@ -108,6 +108,9 @@ struct verb {
 int vq_local_stats(struct vq *q); /* perf_text.c: out_text = operations and counters as JSON */
 int vq_local_stats_reset(struct vq *q);
 int vq_local_caps(struct vq *q);
+int vq_local_baseline(struct vq *q); /* perf_text.c: the baseline, or how far its recording is */
+int vq_local_baseline_record(struct vq *q);
+int vq_local_baseline_drop(struct vq *q);
 /* debug.c */
 int vq_local_stack_limits(struct vq *q); /* set and tell the stack monitor's marks */
 int vq_local_stack_eat(struct vq *q); /* under -o debug: uses up stack, then asks the monitor as a vector verb does */
@@ -116,8 +119,9 @@ int vq_local_alloc_fail(
 void vq_debug_set(bool on);
 int vq_text(
         struct vq *q, void (*make)(struct sbuf *b, const struct vq *q)); /* perf_text.c: the answer of a local verb */
-void vq_stats_json(struct sbuf *b);
-void vq_metrics_text(struct sbuf *b); /* Prometheus text format 0.0.4 */
+/* e may be NULL: then without its queues */
+void vq_stats_json(struct sbuf *b, struct engine *e);
+void vq_metrics_text(struct sbuf *b, struct engine *e); /* Prometheus text format 0.0.4 */
 const struct verb *verb_by_name(const char *name, size_t n);
 const struct verb *verb_by_uapi(uint32_t op);
 const struct verb *verb_next(const struct verb *prev); /* NULL: the first; NULL at the end */

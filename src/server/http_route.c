@@ -133,7 +133,7 @@ static void route_metrics(struct http_req *r)
 	struct sbuf b;
 	arena_init(&a, MEM_server, 2 * TEXT_MAX);
 	if (sbuf_arena(&b, &a, 16384, TEXT_MAX) >= 0)
-		vq_metrics_text(&b);
+		vq_metrics_text(&b, r->h->cfg.e);
 	give(r, 200, "text/plain; version=0.0.4; charset=utf-8", b.p, b.n);
 	arena_done(&a);
 }

@@ -17,6 +17,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
+#include "base/probe.h"
 #include "base/log.h"
 #include "base/perf.h"
 #include "base/sbuf.h"
@@ -258,7 +259,9 @@ static void group_commit(struct store *st)
 		atomic_fetch_add_explicit(&st->n_commits, 1, memory_order_relaxed);
 		perf_add(PERFC_commits, 1);
 		perf_add(PERFC_commit_ops, n);
-		perf_op(PERF_store_commit, os_mono_ns(st->os) - t0, 0);
+		uint64_t ns = os_mono_ns(st->os) - t0;
+		perf_op(PERF_store_commit, ns, 0);
+		PROBE2(commit, n, ns);
 	}
 	group_answer(st, 0);
 }

@@ -84,6 +84,12 @@ static void worker(void *u)
 	}
 }
 
+static uint64_t cpu_ns(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
+}
 int main(void)
 {
 	uint64_t rng = tap_seed(77);
@@ -103,9 +109,10 @@ int main(void)
 	T_EQ(perf_get(PERFC_hops), 400000, "a counter too");
 	perf_set(PERFC_hops, 5);
 	T_EQ(perf_get(PERFC_hops), 5, "set");
-	uint64_t t0 = os_mono_ns(os_real());
+	/* processor time: others' work on a busy machine is not ours. Told, not judged: below 50 ns (docs/REPORT.md) */
+	uint64_t t0 = cpu_ns();
 	for (int i = 0; i < 1000000; i++)
-		perf_op(PERF_lookup, (uint64_t)i, 1);
-	printf("# %.1f ns a record\n", (double)(os_mono_ns(os_real()) - t0) / 1e6);
+		perf_op(PERF_lookup, (uint64_t)i * 7919 & 0xfffff, 1);
+	printf("# %.1f ns a record\n", (double)(cpu_ns() - t0) / 1e6);
 	return tap_done();
 }
