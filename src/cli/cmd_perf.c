@@ -111,7 +111,7 @@ static void nap(double s)
 static int show(const char *at, double interval, uint64_t times)
 {
 	bool tty = isatty(STDOUT_FILENO);
-	char mnt[4096]; /* the arena is given back after each table */
+	static char mnt[4096]; /* the arena is given back after each table */
 	snprintf(mnt, sizeof mnt, "%s", at);
 	json_t *was = ask(mnt, "stats");
 	if (!was)

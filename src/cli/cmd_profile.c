@@ -226,7 +226,7 @@ static int links_op(void *u, uint64_t i)
 static int own_xattr_op(void *u, uint64_t i)
 {
 	struct measure_files *f = u;
-	char path[4096], list[4096];
+	static char path[4096], list[4096]; /* one client */
 	snprintf(path, sizeof path, "%s/%s/f%06llu", f->mnt, f->dir, (unsigned long long)i % f->n);
 	if (setxattr(path, "user.mine", "x", 1, 0) || getxattr(path, "user.mine", list, 16) < 0 ||
 	        listxattr(path, list, sizeof list) < 0 || removexattr(path, "user.mine"))
@@ -399,7 +399,7 @@ int cmd_profile(int argc, char **argv)
 	        {"points", required_argument, NULL, 'n'}, {"dim", required_argument, NULL, 'd'},
 	        {"csv", no_argument, NULL, 'c'}, {"svg", required_argument, NULL, 'v'},
 	        {"help", no_argument, NULL, 'h'}, {0}};
-	struct profile p = {.seconds = 2};
+	static struct profile p = {.seconds = 2};
 	uint64_t points = 10000, dim = 384;
 	const char *svg = NULL;
 	bool csv = false;

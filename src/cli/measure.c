@@ -127,7 +127,7 @@ static void direct_done(struct vq *q)
 	pthread_mutex_unlock(&wait_for.lock);
 }
 
-static int ask_direct(struct measure_to *t, const void *msg, size_t n)
+static int direct_ask(struct measure_to *t, const void *msg, size_t n)
 {
 	const struct eng_caller who = {.uid = (uint32_t)getuid(), .gid = (uint32_t)getgid(), .pid = getpid()};
 	struct vq *q = vq_new(t->e, &who);
@@ -152,7 +152,7 @@ static int ask_direct(struct measure_to *t, const void *msg, size_t n)
 static int ask(struct measure_to *t, size_t n)
 {
 	if (t->root_fd < 0)
-		return ask_direct(t, t->msg, n);
+		return direct_ask(t, t->msg, n);
 	const struct vexfs_hdr *h = (const void *)t->msg;
 	unsigned long nr = n <= 4096 ? VEXFS_IOC_4K(h->op) : VEXFS_IOC_16K(h->op);
 	return ioctl(t->root_fd, nr, t->msg) < 0 ? -errno : 0;
@@ -249,7 +249,7 @@ static int fill_direct(struct measure_to *t, struct binreq_batch *b)
 	for (uint32_t i = 0; i < b->n; i++)
 		pt[i].vector_off += (uint32_t)head;
 	memcpy(m + head, b->data, b->data_n);
-	int rc = ask_direct(t, m, head + b->data_n);
+	int rc = direct_ask(t, m, head + b->data_n);
 	mem_free(MEM_cli, m);
 	b->n = 0;
 	b->data_n = 0;

@@ -11,6 +11,9 @@
 
 #define FILE_BYTES 4096u
 
+/* one client, one thread: large buffers lie here and not on the stack */
+static char buf[FILE_BYTES], path[4096], attr[96];
+
 static const char *const words[] = {"storm", "river", "budget", "vector", "winter", "garden", "engine", "lantern"};
 
 static void name_of(uint64_t i, char *p, size_t n)
@@ -36,7 +39,7 @@ static void text_of(uint64_t i, char *p)
 int measure_file_create(void *u, uint64_t i)
 {
 	struct measure_files *f = u;
-	char name[32], buf[FILE_BYTES];
+	char name[32];
 	name_of(i, name, sizeof name);
 	text_of(i, buf);
 	int fd = openat(f->dir_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
@@ -54,7 +57,7 @@ int measure_file_create(void *u, uint64_t i)
 int measure_file_read(void *u, uint64_t i)
 {
 	struct measure_files *f = u;
-	char name[32], buf[FILE_BYTES];
+	char name[32];
 	name_of(i % f->n, name, sizeof name);
 	int fd = openat(f->dir_fd, name, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
@@ -97,44 +100,39 @@ int measure_file_list(void *u, uint64_t i)
 	return 0;
 }
 
-static const char *path_of(struct measure_files *f, uint64_t i, char *p, size_t n)
+static const char *path_of(const struct measure_files *f, uint64_t i)
 {
 	char name[32];
 	name_of(i % f->n, name, sizeof name);
-	snprintf(p, n, "%s/%s/%s", f->mnt, f->dir, name);
-	return p;
+	snprintf(path, sizeof path, "%s/%s/%s", f->mnt, f->dir, name);
+	return path;
 }
 
 int measure_file_vector(void *u, uint64_t i)
 {
 	struct measure_files *f = u;
-	char path[4096], attr[96];
 	for (uint32_t k = 0; k < f->to->dim; k++)
 		f->to->vec[k] = (float)((i * 31 + k * 17) % 97) - 48.0f;
 	snprintf(attr, sizeof attr, "user.vexfs.vector.%s", f->to->coll);
-	return setxattr(path_of(f, i, path, sizeof path), attr, f->to->vec, f->to->dim * sizeof(float), 0) ? -errno : 0;
+	return setxattr(path_of(f, i), attr, f->to->vec, f->to->dim * sizeof(float), 0) ? -errno : 0;
 }
 
 int measure_file_vector_get(void *u, uint64_t i)
 {
 	struct measure_files *f = u;
-	char path[4096], attr[96];
 	snprintf(attr, sizeof attr, "user.vexfs.vector.%s", f->to->coll);
-	return getxattr(path_of(f, i, path, sizeof path), attr, f->to->vec, f->to->dim * sizeof(float)) < 0 ? -errno
-	                                                                                                    : 0;
+	return getxattr(path_of(f, i), attr, f->to->vec, f->to->dim * sizeof(float)) < 0 ? -errno : 0;
 }
 
 int measure_file_similar(void *u, uint64_t i)
 {
 	struct measure_files *f = u;
-	char path[4096], out[4096];
-	return getxattr(path_of(f, i, path, sizeof path), "user.vexfs.similar", out, sizeof out) < 0 ? -errno : 0;
+	return getxattr(path_of(f, i), "user.vexfs.similar", buf, sizeof buf) < 0 ? -errno : 0;
 }
 
 int measure_file_words(void *u, uint64_t i)
 {
 	struct measure_files *f = u;
-	char path[4096];
 	snprintf(path, sizeof path, "%s/.vexfs/search/%s %s", f->mnt, words[i % 8], words[(i / 8 + 3) % 8]);
 	DIR *d = opendir(path);
 	if (!d)
