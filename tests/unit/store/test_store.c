@@ -324,7 +324,8 @@ static void sql_on(struct box *b, const char *text)
 	char path[200];
 	sqlite3 *db;
 	snprintf(path, sizeof path, "%s/.vexfs/catalog.db", b->path);
-	if (sqlite3_open(path, &db) != SQLITE_OK || sqlite3_exec(db, text, NULL, NULL, NULL) != SQLITE_OK)
+	if (sqlite3_open(path, &db) != SQLITE_OK || fts_add(db) != SQLITE_OK ||
+	        sqlite3_exec(db, text, NULL, NULL, NULL) != SQLITE_OK)
 		printf("# sql: %s\n", sqlite3_errmsg(db));
 	sqlite3_close(db);
 }
