@@ -360,8 +360,9 @@ static bool take(struct ingest *g, struct work *w)
 		w->was_ignored = o->text_error == -VX_ERR_ignored;
 		w->has_vecs = o->vecs != NULL;
 		w->change_n = o->change_n;
-		w->text_known =
-		        (o->text_state == STORE_TEXT_done || o->text_state == STORE_TEXT_error) && o->text_stamp.hashed;
+		w->text_known = (o->text_state == STORE_TEXT_done ||
+		                        (o->text_state == STORE_TEXT_error && o->text_error != -VX_ERR_deadline)) &&
+		                o->text_stamp.hashed;
 		w->text = o->text_stamp;
 		o->qf = 0;
 		w->path_rc = obj_path(o, g->path, CONF_PATH_MAX + 1);

@@ -54,6 +54,8 @@ void walk_compare(struct engine *e, struct eng_obj *o, const struct note_stat *s
 	if (e->cfg.components == ENG_all &&
 	        (o->text_state == STORE_TEXT_none || !stamp_same(&o->text_stamp, st) || text_changed(o)))
 		what |= QF_TEXT | QF_HASH;
+	if (o->text_error == -VX_ERR_deadline && e->cfg.components == ENG_all)
+		what |= QF_TEXT | QF_HASH; /* the machine may have been busy: once more a walk */
 	if (o->text_error == -VX_ERR_ignored)
 		what |= QF_IGNORE; /* a mark may have been taken off behind the mount */
 	if (what)

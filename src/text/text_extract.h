@@ -29,7 +29,7 @@ enum text_format text_format_of(const void *head, size_t n, bool whole_file, con
 struct text_extract_cfg {
 	struct os *os;
 	const char *helper; /* path of vexfs-extract */
-	uint32_t time_ms; /* 0: TEXT_EXTRACT_TIME_MS; wall clock and CPU */
+	uint32_t time_ms; /* of CPU; 0: TEXT_EXTRACT_TIME_MS; of the wall clock three times as much */
 	uint64_t out_max; /* 0: CONF_TEXT_FILE_MAX bytes of text */
 	const char *const *command; /* TEXT_FORMAT_command: what to run, its arguments, NULL */
 	_Atomic int *cancel; /* NULL, or: not 0 ends it */
