@@ -79,5 +79,7 @@ static int mcp_asks(void *u, char *req, size_t n, struct mcp_bytes *ret)
 
 int http_mcp_new(struct http *h, struct mcp **ret)
 {
-	return mcp_new_inside(h->cfg.os, h->cfg.root_fd, h->cfg.mnt, h->cfg.version, mcp_asks, h, ret);
+	VX_TRY(mcp_new_inside(h->cfg.os, h->cfg.root_fd, h->cfg.mnt, h->cfg.version, mcp_asks, h, ret));
+	(*ret)->stop = &h->wait.stop;
+	return 0;
 }

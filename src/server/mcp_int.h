@@ -1,6 +1,7 @@
 /* mcp_int.h - between the protocol (mcp.c) and the tools (mcp_tools.c). */
 #pragma once
 #include <jansson.h>
+#include <stdatomic.h>
 #include "server/mcp.h"
 
 /* a file or an answer, read whole; freed with mem_free(MEM_server) */
@@ -17,6 +18,7 @@ struct mcp {
 	/* how the mount is asked: NULL: through its query file; else in this process. The request may be changed. */
 	int (*ask)(void *u, char *req, size_t n, struct mcp_bytes *ret);
 	void *ask_u;
+	_Atomic int *stop; /* NULL, or: not 0 ends what is going on */
 };
 /* mcp_new_inside - for a server in the mount's own process: files are read below root_fd (DIR), questions go to ask. */
 int mcp_new_inside(struct os *os, int root_fd, const char *mnt, const char *version,

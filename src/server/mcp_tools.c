@@ -4,6 +4,7 @@
 #include <string.h>
 #include "base/conf.h"
 #include "server/mcp_int.h"
+#include "text/text_extract.h"
 
 #define PAGE_DEFAULT  10
 #define PAGE_MAX      50
@@ -290,6 +291,42 @@ static int read_page(struct mcp *m, int fd, struct page *g, struct sbuf *b)
 	return rc;
 }
 
+/* ---- documents: the lines are those of their text ---- */
+#define PAGE_FULL (-ECANCELED)
+struct doc_page {
+	struct page *g;
+	struct sbuf *b;
+};
+static int take_doc(void *u, const void *p, size_t n)
+{
+	struct doc_page *d = u;
+	return take_lines(d->g, d->b, p, n) ? 0 : PAGE_FULL;
+}
+static int read_doc_page(struct mcp *m, int fd, enum text_format format, struct page *g, struct sbuf *b)
+{
+	struct doc_page d = {g, b};
+	struct vx_errinfo err = {0};
+	char *helper = mem_alloc(MEM_server, CONF_PATH_MAX);
+	int rc = helper ? text_extract_find(m->os, helper, CONF_PATH_MAX) : -ENOMEM;
+	const struct text_extract_cfg cfg = {.os = m->os, .helper = helper, .cancel = m->stop};
+	if (rc >= 0)
+		rc = text_extract(&cfg, fd, format, take_doc, &d, &err);
+	mem_free(MEM_server, helper);
+	return rc == PAGE_FULL ? 0 : rc == -ENOENT ? -VX_ERR_not_text : rc;
+}
+/* HTML is text as it is; PDF and office documents are not */
+static int read_any(struct mcp *m, int fd, const char *path, struct page *g, struct sbuf *b, bool *ret_doc)
+{
+	char *head = mem_alloc(MEM_server, 8192);
+	ssize_t n = head ? os_pread(m->os, fd, head, 8192, 0) : -ENOMEM;
+	enum text_format f = n > 0 ? text_format_of(head, (size_t)n, n < 8192, path) : TEXT_FORMAT_plain;
+	mem_free(MEM_server, head);
+	if (n < 0)
+		return (int)n;
+	*ret_doc = f == TEXT_FORMAT_pdf || f == TEXT_FORMAT_zip;
+	return *ret_doc ? read_doc_page(m, fd, f, g, b) : read_page(m, fd, g, b);
+}
+
 static int run_read(struct mcp *m, const json_t *args, json_t **ret)
 {
 	const char *path = json_string_value(json_object_get(args, "path"));
@@ -297,13 +334,14 @@ static int run_read(struct mcp *m, const json_t *args, json_t **ret)
 	g.last = g.first + (uint64_t)int_of(args, "lines", LINES_DEFAULT) - 1;
 	struct arena a;
 	struct sbuf b;
+	bool doc = false;
 	int fd = mcp_open_beneath(m, path);
 	if (fd < 0)
 		return failure(fd == -ELOOP ? "symbolic links are not followed" : err_text(fd), path, ret);
 	arena_init(&a, MEM_server, 1u << 20);
 	int rc = sbuf_arena(&b, &a, 8192, READ_MAX + 1024);
 	if (rc >= 0)
-		rc = read_page(m, fd, &g, &b);
+		rc = read_any(m, fd, path, &g, &b, &doc);
 	os_close(m->os, fd);
 	if (rc < 0 || g.binary) {
 		arena_done(&a);
@@ -314,8 +352,8 @@ static int run_read(struct mcp *m, const json_t *args, json_t **ret)
 	               : g.partial        ? g.line
 	               : g.line > g.first ? g.line - 1
 	                                  : g.first - 1;
-	json_t *data = json_pack("{s:o?,s:I,s:I,s:b}", "path", mcp_string(path, strlen(path)), "start_line",
-	        (json_int_t)g.first, "end_line", (json_int_t)end, "more", (int)g.more);
+	json_t *data = json_pack("{s:o?,s:I,s:I,s:b,s:b}", "path", mcp_string(path, strlen(path)), "start_line",
+	        (json_int_t)g.first, "end_line", (json_int_t)end, "more", (int)g.more, "extracted", (int)doc);
 	if (data && g.more && json_object_set_new(data, "next_line", json_integer((json_int_t)end + 1))) {
 		json_decref(data);
 		data = NULL;
@@ -372,7 +410,9 @@ static const struct tool tools[] = {
                                 CONF_PATH_MAX - 1, {0}},
                         {"cursor", "nextCursor of the call before, for the next page", ARG_text, false, 1, 20, {0}}}},
         {"read", "Read lines of a file",
-                "Read a text file of the mount by lines. When `more` is true go on from `next_line`.", run_read,
+                "Read a text file of the mount by lines; of a PDF or office document, its text. When `more` is true go "
+                "on from `next_line`.",
+                run_read,
                 {{"path", "path relative to the mount, as hits give it", ARG_text, true, 1, CONF_PATH_MAX - 1, {0}},
                         {"start_line", "first line, from 1 (default 1)", ARG_integer, false, 1, 1000000000, {0}},
                         {"lines", "how many lines (default 200)", ARG_integer, false, 1, LINES_MAX, {0}}}},

@@ -4,8 +4,11 @@ connection.  The same searches are asked through the query file, which is the or
 import json
 import os
 import socket
+import sys
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../extract"))
+from docs import docx
 from mnt import Mount, alive, done, eq, ok, seed, vexfs, wait_until
 
 seed(1)
@@ -125,6 +128,9 @@ def agents(m):
     ok(not {x["path"] for x in b["result"]["structuredContent"]["results"]} & {x["path"] for x in r["results"]}, "the next page holds others", detail=b)
     st, a = call("read", {"path": "a.txt"})
     eq(a["result"]["content"][0]["text"], "a wombat in a\n", "read")
+    st, a = call("read", {"path": "doc.docx", "start_line": 3, "lines": 1})
+    d = a["result"]["structuredContent"]
+    eq((a["result"]["content"][0]["text"], d["extracted"], d["end_line"], d["more"], d["next_line"]), ("line 2\n", True, 3, True, 4), "read of a document: its text, by lines")
     for path in ("../etc/passwd", "/etc/passwd", ".vexfs/catalog.db", ".vexfs/LOCK", "link"):
         st, a = call("read", {"path": path})
         ok(st == 200 and a["result"]["isError"], f"read {path} is refused", detail=a)
@@ -284,6 +290,7 @@ with Mount("--listen", "127.0.0.1:0") as m:
     for n in "abcd":
         m.write(f"{n}.txt", f"a wombat in {n}\n")
     os.symlink("/etc/passwd", m.p("link"))
+    m.write("doc.docx", docx("".join(f"<w:p><w:r><w:t>line {i}</w:t></w:r></w:p>" for i in (1, 2, 3))))
     m.wait()
     who_gets_in(m)
     queries(m)
