@@ -15,8 +15,8 @@ help:
 	@echo 'make check         every check and test (about ten minutes on two cores)'
 	@echo 'make bench-recall  import 60,000 images as vectors; recall@10 against exact search, through the mount'
 	@echo 'make bench-index   the index beside hnswlib and FAISS on the same data (half an hour; ARGS="--peers hnswlib" for a third)'
-	@echo 'make bench-fs      file jobs: native, this mount on each transport, other FUSE file systems (root)'
-	@echo 'make bench-mount   round trips, searches and puts through the mount beside in-process (root)'
+	@echo 'make bench-fs      file jobs: native, this mount on each transport, other FUSE file systems (root; ARGS=--quick)'
+	@echo 'make bench-mount   round trips, searches and puts through the mount beside in-process (root; ARGS=--quick)'
 	@echo 'make bench         all benchmarks'
 	@echo 'make torture       the store under power cuts, kills, errors and rot, at length (hours); ARGS=… as tests/fault/torture.py'
 	@echo 'make soak          mixed work on one mount, clients killed, the store failing; verdict and curves (ARGS="--minutes 120 --cpu 15")'
@@ -43,11 +43,11 @@ bench: bench-recall bench-fs bench-mount
 
 bench-fs: build
 	@tools/deps.sh bench-fs
-	@python3 bench/fs/run.py $(BUILD)/vexfs
+	@python3 bench/fs/run.py $(BUILD)/vexfs $(ARGS)
 
 bench-mount: build
 	@tools/deps.sh bench-fs
-	@python3 bench/mount/run.py $(BUILD)/vexfs $(BUILD)
+	@python3 bench/mount/run.py $(BUILD)/vexfs $(BUILD) $(ARGS)
 
 bench-index:
 	@tools/deps.sh bench-index

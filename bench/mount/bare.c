@@ -1,15 +1,20 @@
 /* bare.c - the least a libfuse file system can do: one file, an ioctl of 4 KiB or 16 KiB in and out and a getxattr, both answered with
  * zeros.  What a round trip through libfuse costs when the handler costs nothing: the yardstick of bench/mount/run.py.
  *
- * usage: bare MNT [mt]     in the foreground, libfuse's own loop: one thread, or libfuse's default of several */
+ * usage: bare MNT [mt]     in the foreground, libfuse's own loop: one thread, or libfuse's default of several
+ *        bare MNT threads N  one thread and N - 1 that only exist, on stacks of 64 KiB: the memory of a server with N threads at rest */
 #define FUSE_USE_VERSION 34
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fuse_lowlevel.h>
+#include <malloc.h>
+#include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static char zero[1 << 20];
 
@@ -70,6 +75,26 @@ static void b_read(fuse_req_t r, fuse_ino_t ino, size_t n, off_t off, struct fus
 	fuse_reply_buf(r, zero, n < sizeof zero ? n : sizeof zero);
 }
 
+static void *idle(void *u)
+{
+	(void)u;
+	for (;;)
+		pause();
+	return NULL;
+}
+static int threads(int n)
+{
+	pthread_attr_t a;
+	pthread_t t;
+	int rc = 0;
+	mallopt(M_ARENA_MAX, 1);
+	pthread_attr_init(&a);
+	pthread_attr_setstacksize(&a, 64 << 10);
+	while (n-- > 1 && !rc)
+		rc = pthread_create(&t, &a, idle, NULL);
+	return rc;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct fuse_lowlevel_ops ops = {.lookup = b_lookup,
@@ -87,7 +112,9 @@ int main(int argc, char **argv)
 	if (!se || fuse_set_signal_handlers(se) || fuse_session_mount(se, argv[1]))
 		return 1;
 	struct fuse_loop_config c = {.clone_fd = 0, .max_idle_threads = 10};
-	int rc = argc > 2 ? fuse_session_loop_mt(se, &c) : fuse_session_loop(se);
+	if (argc > 3 && threads(atoi(argv[3])))
+		return 1;
+	int rc = argc == 3 ? fuse_session_loop_mt(se, &c) : fuse_session_loop(se);
 	fuse_session_unmount(se);
 	fuse_remove_signal_handlers(se);
 	fuse_session_destroy(se);
