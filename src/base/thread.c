@@ -16,6 +16,8 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define SIG_STACK_BYTES ((size_t)16 << 10)
@@ -29,6 +31,23 @@ static _Thread_local struct thread *self;
 struct thread *thread_self(void)
 {
 	return self;
+}
+
+#define PROMPT_SLICE_NS 100000u /* the least the kernel takes */
+
+void thread_prompt(void)
+{
+	struct { /* struct sched_attr, version 0 */
+		uint32_t size, policy;
+		uint64_t flags;
+		int32_t nice;
+		uint32_t priority;
+		uint64_t runtime, deadline, period;
+	} a = {.size = sizeof a};
+	int prio = getpriority(PRIO_PROCESS, 0); /* of the calling thread, for Linux */
+	a.nice = prio;
+	a.runtime = PROMPT_SLICE_NS;
+	(void)syscall(SYS_sched_setattr, 0, &a, 0); /* refused, or not known: as all others */
 }
 
 static void *thread_main(void *arg)

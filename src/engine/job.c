@@ -476,6 +476,7 @@ void search_thread(void *arg)
 {
 	struct engine *e = arg;
 	struct wq_item *it;
+	thread_prompt();
 	while (wq_pop(&e->search_q, WQ_FOREVER, &it) == 1) {
 		struct eng_job *j = WQ_OF(it, struct eng_job, priv.item);
 		if (eng_stopping(e))
@@ -490,6 +491,7 @@ void update_thread(void *arg)
 {
 	struct engine *e = arg;
 	struct wq_item *it;
+	thread_prompt();
 	while (wq_pop(&e->update_q, WQ_FOREVER, &it) == 1) {
 		struct eng_job *j = WQ_OF(it, struct eng_job, priv.item);
 		if (j->priv.stage == STAGE_REPLACE) {

@@ -103,6 +103,7 @@ static void worker_main(void *arg)
 	sigemptyset(&wake);
 	sigaddset(&wake, WAKE_SIGNAL);
 	pthread_sigmask(SIG_UNBLOCK, &wake, NULL);
+	thread_prompt();
 	if (CPU_COUNT(&t->cpus))
 		(void)sched_setaffinity(0, sizeof t->cpus,
 		        &t->cpus); /* not where the one that started us is pinned; as it is if refused */

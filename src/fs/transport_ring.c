@@ -537,6 +537,7 @@ static int turn_over(struct ring *r, int reached, int rc)
 static void ring_main(void *arg)
 {
 	struct ring *r = arg;
+	thread_prompt();
 	int rc = setup(r);
 	int phase = turn_over(r, PH_register, rc);
 	if (rc < 0)

@@ -833,6 +833,7 @@ void store_thread_main(void *arg)
 {
 	struct store *st = arg;
 	bool more = false;
+	thread_prompt();
 	for (;;) {
 		struct wq_item *it;
 		uint64_t wait = WQ_FOREVER;

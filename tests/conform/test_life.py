@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The mount's life: signals, a killed daemon, clients that die, a backing directory that fails, an unprivileged mount, mount(8)."""
 import ctypes
+import json
 import os
 import pwd
 import shutil
@@ -178,6 +179,39 @@ def backing():
         os.makedirs(m.dir)
 
 
+def failing():
+    """EIO from below: a process's memory is a file of which no page is there at offset 0."""
+    if not ROOT:
+        return mnt.skip("EIO from below", "needs root")
+    p = subprocess.Popen(["sleep", "600"])
+    base = tempfile.mkdtemp(prefix="m-")
+    os.mkdir(base + "/mnt")
+    try:
+        for tr in ("plain", "pt"):
+            code, _, err = mnt.vexfs("mount", "-o", f"components=none,transport={tr}", f"/proc/{p.pid}", base + "/mnt")
+            if not mnt.eq((code, err), (0, ""), f"{tr}: a directory without file handles is mounted"):
+                return
+            with open(base + "/mnt/.vexfs/status") as f:
+                pid = json.load(f)["pid"]
+            fds = len(os.listdir(f"/proc/{pid}/fd"))
+            for _ in range(50):
+                fd = os.open(base + "/mnt/mem", os.O_RDWR)
+                got = outcome(os.pwrite, fd, b"x", 0)
+                os.close(fd)
+                if got != "EIO":
+                    break
+            mnt.eq(got, "EIO", f"{tr}: EIO from below comes through, each time")
+            mnt.eq(outcome(os.mkdir, base + "/mnt/new"), outcome(os.mkdir, f"/proc/{p.pid}/new"), f"{tr}: and what else it says")
+            mnt.ok(mnt.wait_until(lambda: len(os.listdir(f"/proc/{pid}/fd")) <= fds + 5), f"{tr}: no descriptor stays behind")
+            mnt.eq(mnt.vexfs("umount", base + "/mnt")[0], 0, f"{tr}: unmounted")
+    finally:
+        if mnt.mounted(base + "/mnt"):
+            subprocess.run(["umount", "-l", base + "/mnt"])
+        p.kill()
+        p.wait()
+        subprocess.run(["rm", "-rf", base])
+
+
 def unprivileged():
     """Mounted by another user with fusermount3."""
     if not ROOT:
@@ -201,8 +235,6 @@ def unprivileged():
         p = subprocess.run([*run, exe, "mount", "-o", "components=none", base + "/dir", base + "/mnt"], capture_output=True, text=True)
         if not mnt.eq(p.returncode, 0, "an unprivileged mount") and print("#", p.stderr):
             return
-        import json
-
         def look():
             with open(base + "/mnt/.vexfs/status") as f:
                 s = json.load(f)
@@ -270,6 +302,6 @@ def helper():
         subprocess.run(["rm", "-rf", base])
 
 
-for part in (signals, killed, again, clients, absurd, backing, unprivileged, helper):
+for part in (signals, killed, again, clients, absurd, backing, failing, unprivileged, helper):
     part()
 mnt.done()
