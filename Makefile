@@ -5,7 +5,7 @@ PREFIX ?= /usr/local
 CC ?= cc
 export PYTHONDONTWRITEBYTECODE = 1
 
-.PHONY: all build demo check bench bench-index bench-fs bench-mount bench-recall torture soak install deb stack neon format clean help
+.PHONY: all build demo check bench bench-index bench-fs bench-mount bench-recall bench-text torture soak install deb stack neon format clean help
 
 all: build
 
@@ -17,6 +17,9 @@ help:
 	@echo 'make bench-index   the index beside hnswlib and FAISS on the same data (half an hour; ARGS="--peers hnswlib" for a third)'
 	@echo 'make bench-fs      file jobs: native, this mount on each transport, other FUSE file systems (root; ARGS=--quick)'
 	@echo 'make bench-mount   round trips, searches and puts through the mount beside in-process (root; ARGS=--quick)'
+	@echo 'make bench-fs      file jobs: native, this mount on each transport, other FUSE file systems (root)'
+	@echo 'make bench-mount   round trips, searches and puts through the mount beside in-process (root)'
+	@echo 'make bench-text    Cranfield by words, meaning and both, through the mount; the model beside onnxruntime, its memory'
 	@echo 'make bench         all benchmarks'
 	@echo 'make torture       the store under power cuts, kills, errors and rot, at length (hours); ARGS=… as tests/fault/torture.py'
 	@echo 'make soak          mixed work on one mount, clients killed, the store failing; verdict and curves (ARGS="--minutes 120 --cpu 15")'
@@ -52,6 +55,11 @@ bench-mount: build
 bench-index:
 	@tools/deps.sh bench-index
 	@python3 bench/index/run.py $(ARGS)
+
+bench-text: build
+	@tools/deps.sh bench-text
+	@ninja -C $(BUILD) tests/unit/embed/embed_tool >/dev/null
+	@python3 bench/text/run.py $(BUILD)/vexfs $(ARGS)
 
 bench-recall: build
 	@tools/deps.sh bench

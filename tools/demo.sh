@@ -43,7 +43,7 @@ fi
 mkdir "$mnt"
 
 say "1. Mount: $dir stays an ordinary directory; its files appear at $mnt, and can be searched there."
-run "$vexfs" mount "$dir" "$mnt" --store "$tmp/store"
+run "$vexfs" mount "$dir" "$mnt" --store "$tmp/store" --model none
 run "$vexfs" wait "$mnt"
 run "$vexfs" status "$mnt"
 
@@ -88,3 +88,26 @@ echo "(no results)"
 say "8. Unmount. The files are where they were; nothing is locked in."
 run "$vexfs" umount "$mnt"
 run ls "$dir"
+
+say "9. By meaning: a question finds the text that answers it, though they share no word that matters. That takes a model, all-MiniLM-L6-v2."
+have_model() { "$vexfs" model list 2>/dev/null | grep -q '^. minilm '; }
+have_model || "$here/tools/deps.sh" demo || true
+if have_model || run "$vexfs" model add minilm; then
+	notes=$tmp/notes
+	mkdir "$notes"
+	cp "$here/README.md" "$here"/docs/*.md "$notes/"
+	echo "The physician prescribed two tablets of ibuprofen for her migraine." >"$notes/surgery.txt"
+	echo "Our landlord raised the rent again, so we are moving out in spring." >"$notes/flat.txt"
+	echo "The puppy chewed through both of my sandals while I was asleep." >"$notes/pets.txt"
+	echo "Simmer the onions in butter, add flour and stir until it is golden." >"$notes/kitchen.txt"
+	run "$vexfs" mount "$notes" "$mnt" --store "$tmp/store2" --model minilm
+	run "$vexfs" wait "$mnt"
+	question="which medicine helps against a headache"
+	run "$vexfs" search "$question" "$mnt" -k 3
+	first=$("$vexfs" search "$question" "$mnt" -k 1 -l)
+	[ -n "$first" ] || fail "nothing was found by meaning"
+	python3 "$here/tools/demo_words.py" "$question" "$first" || fail "the first hit is not one by meaning alone"
+else
+	echo "The model cannot be had here (no network, or no pip), so search stays one by words. With a model of your own:"
+	echo "  vexfs model add NAME --from FOLDER|URL; vexfs mount DIR MNT --model NAME"
+fi

