@@ -27,7 +27,10 @@ static int hybrid(struct search *s, struct eng_coll *c, const float *mean)
 	j->has_min_score = min;
 	if (rc < 0)
 		return rc;
-	found_fuse(s, first);
+	if (mean)
+		found_blend(s, first);
+	else
+		found_fuse(s, first);
 	for (uint32_t i = 0; min && i < s->f_n;) {
 		if (s->f[i].h.score < j->min_score)
 			s->f[i] = s->f[--s->f_n];

@@ -74,6 +74,8 @@ struct found *found_add(
 void found_sort(struct found *f, uint32_t n); /* best first: score, path, id */
 /* found_fuse - f[0, first_n) and f[first_n, f_n) into one list by reciprocal rank; scores are in (0, 1] then */
 void found_fuse(struct search *s, uint32_t first_n);
+/* found_blend - the same of a list by meaning and one by words, by their scores; [0, 1] */
+void found_blend(struct search *s, uint32_t first_n);
 /* search_vec.c */
 int search_knn(struct search *s, struct coll_view *v, const void *q, uint32_t want, struct index_hit *hits);
 int search_vec_leg(struct search *s, struct eng_coll *c, const void *vec, uint32_t bytes, uint32_t k);
