@@ -47,7 +47,7 @@ int main(int argc, char **argv)
 		ivf = new faiss::IndexIVFPQFastScan(coarse, s.dim, 512, s.dim / 2, 4, metric);
 		ix = refine = new faiss::IndexRefineFlat(ivf);
 		refine->k_factor = 10;
-		ix->train(s.n, s.base);
+		ix->train(s.n < 25000 ? s.n : 25000, s.base); // 48 a centroid: more is minutes for nothing
 		over = s.dim / 2 / 2 + 8;
 	} else {
 		hnsw = kind == "hnswsq8" ? (faiss::IndexHNSW *)new faiss::IndexHNSWSQ((int)s.dim, faiss::ScalarQuantizer::QT_8bit, M, metric)
