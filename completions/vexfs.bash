@@ -21,7 +21,7 @@ _vexfs() {
 		status) opts='--json' ;;
 		wait) opts='--durable --rescan' ;;
 		search | similar | query)
-			opts='-k -c --collection --mode --ef --exact --filter --min-score --wait --stale --strict --at --payload -l -0 --json --jsonl'
+			opts='-k -c --collection --mode --ef --exact --combine --filter --min-score --wait --stale --strict --at --payload -l -0 --json --jsonl'
 			[[ $cmd == query ]] && opts+=' --vector'
 			;;
 		set) opts='--vector --payload --collection --durable' ;;

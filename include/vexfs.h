@@ -76,6 +76,7 @@ struct vexfs_query {
 	uint32_t k, ef; /* 0: 10, the collection's */
 	float min_score; /* used when has_min_score */
 	unsigned has_min_score : 1, exact : 1, stale : 1, wait : 1, with_payload : 1;
+	unsigned sum : 1; /* a file with several vectors scores their sum, not the best */
 };
 struct vexfs_match {
 	const char *path; /* NULL: a free point */

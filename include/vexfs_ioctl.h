@@ -60,6 +60,8 @@ struct vexfs_hdr { /* 24 bytes, first in every request and reply */
 #define VEXFS_F_TEXT         (1u << 7) /* SEARCH: data is UTF-8 text, not a vector */
 #define VEXFS_F_LIKE         (1u << 8) /* SEARCH: near the file the ioctl is on, or the file whose path the data is */
 
+#define VEXFS_F_SUM (1u << 9) /* SEARCH: a file's score is the sum over its vectors, not its best one's */
+
 #define VEXFS_NAME_MAX 64u
 
 struct vexfs_caps { /* CAPS: reply */

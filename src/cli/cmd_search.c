@@ -34,7 +34,8 @@ enum {
 	O_JSON,
 	O_JSONL,
 	O_VECTOR,
-	O_AT
+	O_AT,
+	O_COMBINE
 };
 static const struct option longs[] = {{"k", required_argument, NULL, 'k'}, {"collection", required_argument, NULL, 'c'},
         {"mode", required_argument, NULL, O_MODE}, {"ef", required_argument, NULL, O_EF},
@@ -43,7 +44,8 @@ static const struct option longs[] = {{"k", required_argument, NULL, 'k'}, {"col
         {"stale", no_argument, NULL, O_STALE}, {"strict", no_argument, NULL, O_STRICT},
         {"payload", no_argument, NULL, O_PAYLOAD}, {"json", no_argument, NULL, O_JSON},
         {"jsonl", no_argument, NULL, O_JSONL}, {"at", required_argument, NULL, O_AT},
-        {"vector", required_argument, NULL, O_VECTOR}, {"help", no_argument, NULL, 'h'}, {0}};
+        {"combine", required_argument, NULL, O_COMBINE}, {"vector", required_argument, NULL, O_VECTOR},
+        {"help", no_argument, NULL, 'h'}, {0}};
 
 static bool set_number(struct ask *a, const char *key, const char *text, const char *what, uint64_t hi)
 {
@@ -85,6 +87,9 @@ static int options(struct ask *a, const char *name, int argc, char **argv)
 			break;
 		case O_AT:
 			json_object_set_new(a->req, "snapshot", json_string(optarg));
+			break;
+		case O_COMBINE:
+			json_object_set_new(a->req, "combine", json_string(optarg));
 			break;
 		case O_EXACT:
 			json_object_set_new(a->req, "exact", json_true());

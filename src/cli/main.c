@@ -18,6 +18,7 @@
 	"      --mode M           hybrid, text or vector\n"                                                            \
 	"      --ef N             width of the graph search (1..10000)\n"                                              \
 	"      --exact            scan every vector instead of walking the graph\n"                                    \
+	"      --combine max|sum  a text with several vectors scores its best (default), or the sum of all\n"          \
 	"      --filter EXPR      only points the expression accepts\n"                                                \
 	"      --min-score X      only results of at least this score\n"                                               \
 	"      --wait             first wait until every known change is searchable\n"                                 \

@@ -3,7 +3,10 @@
  * A row becomes a result as a chunk found by words does (search_take_chunk), once the catalog has told which chunk it is now: the map in
  * memory says of which version of the text it speaks, and a chunk of another version is none.  A text that is replaced meanwhile is
  * looked for again, as in search_text.c.  What narrows (filter, scope, path:, "phrases" …) is worked out for each file before and given
- * to the index as bits of rows, so that k results are found when there are k. */
+ * to the index as bits of rows, so that k results are found when there are k.
+ *
+ * A file's score is its best chunk's, or, where the sum is asked for, the sum of the scores of all of its vectors.  The files of the
+ * nearest rows are the candidates for that (all files when there are few rows, or when the search is exact); their sums are exact. */
 #include <math.h>
 #include <string.h>
 
@@ -14,6 +17,8 @@
 #define MEAN_PAGE   32u /* chunks asked of the catalog at once */
 #define MEAN_TRIES  4u
 #define SNIPPET_MAX 240u
+#define SUM_ALL     20000u /* rows up to which sums are those of all files */
+#define SUM_EACH    16u /* else rows looked at for a file asked for */
 
 /* ---- which rows may be results ---- */
 static bool file_passes(struct search *s, const struct eng_obj *o, char *path)
@@ -133,11 +138,11 @@ static const char *snippet(struct search *s, const char *t, size_t n)
 struct page {
 	struct store_pick pick[MEAN_PAGE];
 	uint64_t ver[MEAN_PAGE];
-	float distance[MEAN_PAGE];
+	float distance[MEAN_PAGE], score[MEAN_PAGE];
 	uint32_t n;
 };
 /* true: the row is the vector of a chunk of the text that is searched, and stands in the page */
-static bool page_add(struct eng_coll *c, struct page *p, const struct index_hit *hit)
+static bool page_add(struct eng_coll *c, struct page *p, const struct index_hit *hit, float score)
 {
 	bool ok = false;
 	pthread_mutex_lock(&c->lock);
@@ -148,13 +153,14 @@ static bool page_add(struct eng_coll *c, struct page *p, const struct index_hit 
 		if (ok) {
 			p->pick[p->n] = (struct store_pick){c->own[hit->row], r->row[hit->row].ord};
 			p->ver[p->n] = f->ver;
+			p->score[p->n] = score;
 			p->distance[p->n++] = hit->distance;
 		}
 	}
 	pthread_mutex_unlock(&c->lock);
 	return ok;
 }
-static int page_take(struct search *s, struct coll_view *v, struct page *p)
+static int page_take(struct search *s, struct page *p)
 {
 	struct store_read rd = {
 	        .kind = SRD_chunk_list, .arena = s->j->arena, .pick = p->pick, .limit = p->n, .cancel = &s->j->cancel};
@@ -168,7 +174,7 @@ static int page_take(struct search *s, struct coll_view *v, struct page *p)
 			continue;
 		}
 		const char *text = h->snippet;
-		h->score = index_score(v->rows->metric, v->rows->dim, p->distance[i]);
+		h->score = p->score[i];
 		h->snippet = NULL;
 		int rc = search_take_chunk(s, h, p->distance[i]);
 		VX_TRY(rc);
@@ -186,10 +192,11 @@ static int take_hits(struct search *s, struct coll_view *v, struct page *p, cons
 			*ret_full = true;
 			break;
 		}
-		if (page_add(v->c, p, &hits[i]) && p->n == MEAN_PAGE)
-			VX_TRY(page_take(s, v, p));
+		float score = index_score(v->rows->metric, v->rows->dim, hits[i].distance);
+		if (page_add(v->c, p, &hits[i], score) && p->n == MEAN_PAGE)
+			VX_TRY(page_take(s, p));
 	}
-	return page_take(s, v, p);
+	return page_take(s, p);
 }
 static int rounds(struct search *s, struct coll_view *v, const float *q, uint32_t k)
 {
@@ -208,6 +215,114 @@ static int rounds(struct search *s, struct coll_view *v, const float *q, uint32_
 		mem_free(MEM_engine, hits);
 		VX_TRY(rc);
 		if (full || (uint32_t)n < want || want >= v->live_n)
+			return 0;
+		want = want > v->live_n / 4 ? v->live_n : want * 4;
+	}
+}
+/* ---- files by the sum over their vectors ---- */
+struct sum_file {
+	float sum;
+	struct index_hit best;
+};
+/* the rows of a file that are searched. [c->lock] */
+static uint32_t file_rows(struct eng_coll *c, uint64_t oid, uint32_t *row, uint32_t cap)
+{
+	const struct chunk_file *f = chunk_rows_file(c, oid);
+	uint32_t n = 0;
+	for (uint32_t i = f && f->current ? f->head : ENG_ROW_NONE; i != ENG_ROW_NONE; i = c->chunks->row[i].next) {
+		if (c->chunks->row[i].ord == ENG_ROW_NONE)
+			continue;
+		if (n < cap)
+			row[n] = i;
+		n++;
+	}
+	return n;
+}
+static int sum_of(struct search *s, struct coll_view *v, const float *q, uint64_t oid, struct sum_file *ret)
+{
+	uint32_t n = 0, cap = 0, *row = NULL;
+	do { /* it may grow between counting and listing */
+		mem_free(MEM_engine, row);
+		cap = n + 8;
+		row = mem_alloc(MEM_engine, (size_t)cap * sizeof(*row));
+		if (!row)
+			return -ENOMEM;
+		pthread_mutex_lock(&v->c->lock);
+		n = file_rows(v->c, oid, row, cap);
+		pthread_mutex_unlock(&v->c->lock);
+	} while (n > cap);
+	*ret = (struct sum_file){.best = {.row = ENG_ROW_NONE, .distance = INFINITY}};
+	for (uint32_t i = 0; i < n; i++) {
+		const void *p = rows_vec(v->rows, row[i]);
+		float d = p ? flat_distance(v->rows, q, p) : INFINITY;
+		if (!p)
+			continue;
+		ret->sum += index_score(v->rows->metric, v->rows->dim, d);
+		if (d < ret->best.distance)
+			ret->best = (struct index_hit){row[i], d};
+	}
+	s->j->distances += n;
+	mem_free(MEM_engine, row);
+	return ret->best.row != ENG_ROW_NONE;
+}
+static void sums_sort(struct sum_file *f, uint32_t n)
+{
+	for (uint32_t gap = n / 2; gap; gap /= 2) {
+		for (uint32_t i = gap; i < n; i++) {
+			struct sum_file x = f[i];
+			uint32_t j = i;
+			for (; j >= gap && f[j - gap].sum < x.sum; j -= gap)
+				f[j] = f[j - gap];
+			f[j] = x;
+		}
+	}
+}
+/* the candidates' sums, then the best of them as results */
+static int sums_take(struct search *s, struct coll_view *v, const float *q, const struct index_hit *hits, int n,
+        uint32_t k, struct page *p)
+{
+	uint32_t base = s->f_n, m = 0;
+	struct sum_file *f = mem_alloc(MEM_engine, ((size_t)n + 1) * sizeof(*f));
+	int rc = f ? 0 : -ENOMEM;
+	for (int i = 0; i < n && rc >= 0; i++) {
+		pthread_mutex_lock(&v->c->lock);
+		uint64_t oid = hits[i].row < v->c->cap ? v->c->own[hits[i].row] : 0;
+		pthread_mutex_unlock(&v->c->lock);
+		rc = oid ? seen_add(s, oid, 3) : 0;
+		if (rc > 0)
+			rc = sum_of(s, v, q, oid, &f[m]);
+		m += rc > 0;
+		if (atomic_load(&s->j->cancel))
+			rc = -VX_ERR_cancelled;
+	}
+	if (rc >= 0)
+		sums_sort(f, m);
+	for (uint32_t i = 0; i < m && rc >= 0; i++) {
+		if (s->f_n - base >= k && f[i].sum < s->f[base + k - 1].h.score)
+			break;
+		if (page_add(v->c, p, &f[i].best, f[i].sum) && p->n == MEAN_PAGE)
+			rc = page_take(s, p);
+	}
+	mem_free(MEM_engine, f);
+	return rc < 0 ? rc : page_take(s, p);
+}
+static int sums(struct search *s, struct coll_view *v, const float *q, uint32_t k)
+{
+	uint32_t want = k * SUM_EACH + MEAN_SLACK, base = s->f_n;
+	bool all = s->j->exact || v->live_n <= SUM_ALL;
+	struct page *p = arena_zalloc(s->j->arena, sizeof(*p));
+	if (!p)
+		return -VX_ERR_arena_full;
+	for (;;) {
+		want = all || want > v->live_n ? v->live_n : want;
+		struct index_hit *hits = mem_alloc(MEM_engine, (size_t)want * sizeof(*hits));
+		if (!hits)
+			return -ENOMEM;
+		int n = search_knn(s, v, q, want, hits);
+		int rc = n < 0 ? n : sums_take(s, v, q, hits, n, k, p);
+		mem_free(MEM_engine, hits);
+		VX_TRY(rc);
+		if (s->f_n - base >= k || (uint32_t)n < want || want >= v->live_n)
 			return 0;
 		want = want > v->live_n / 4 ? v->live_n : want * 4;
 	}
@@ -235,7 +350,7 @@ int search_mean_leg(struct search *s, struct eng_coll *c, const float *q, uint32
 			rc = narrow(s, c, v.rows_n, &s->pass);
 		s->pass_rows = narrows;
 		if (v.rows && rc >= 0)
-			rc = rounds(s, &v, q, k);
+			rc = s->j->sum && !s->j->group_chunk ? sums(s, &v, q, k) : rounds(s, &v, q, k);
 		if (v.rows && atomic_load_explicit(&v.rows->bad_segs, memory_order_acquire))
 			s->j->priv.n[2] = 1;
 		coll_leave(&v);

@@ -642,6 +642,8 @@ int vexfs_search(struct vexfs *v, const struct vexfs_query *q, struct vexfs_matc
 		key(&c, "min_score");
 		sb_f32(&c.b, q->min_score);
 	}
+	if (q->sum)
+		str(&c, "combine", "sum");
 	flag(&c, "exact", q->exact);
 	flag(&c, "stale", q->stale);
 	flag(&c, "wait", q->wait);

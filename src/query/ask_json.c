@@ -106,6 +106,10 @@ static int mode_by_name(const char *s, size_t n)
 	       : is(s, n, "hybrid") ? ENG_MODE_hybrid
 	                            : -1;
 }
+static int combine_by_name(const char *s, size_t n)
+{
+	return is(s, n, "max") ? 0 : is(s, n, "sum") ? 1 : -1;
+}
 static int group_by_name(const char *s, size_t n)
 {
 	return is(s, n, "file") ? 0 : is(s, n, "chunk") ? 1 : -1;
@@ -352,6 +356,10 @@ static int value(struct ask *a, enum vq_key key)
 	case VQK_group:
 		VX_TRY(v = word(a, group_by_name, "\"group\" is file or chunk"));
 		j->group_chunk = v;
+		return 0;
+	case VQK_combine:
+		VX_TRY(v = word(a, combine_by_name, "\"combine\" is max or sum"));
+		j->sum = v;
 		return 0;
 	case VQK_min_score:
 		VX_TRY(js_num(&a->js, &d));

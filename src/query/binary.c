@@ -216,6 +216,7 @@ static int ask_search(struct msg *m)
 	j->exact = f & VEXFS_F_EXACT;
 	j->stale = f & VEXFS_F_STALE;
 	j->wait = f & VEXFS_F_WAIT;
+	j->sum = f & VEXFS_F_SUM;
 	j->with_vectors = f & VEXFS_F_WITH_VECTORS;
 	j->with_payload = f & VEXFS_F_WITH_PAYLOAD;
 	return 0;
@@ -373,7 +374,7 @@ static const struct op {
         {VEXFS_OP_DEL, sizeof(struct vexfs_get), VEXFS_F_DURABLE | VEXFS_F_FREE_POINT, ask_get},
         {VEXFS_OP_SEARCH, sizeof(struct vexfs_search),
                 VEXFS_F_EXACT | VEXFS_F_STALE | VEXFS_F_WAIT | VEXFS_F_WITH_VECTORS | VEXFS_F_WITH_PAYLOAD |
-                        VEXFS_F_TEXT | VEXFS_F_LIKE,
+                        VEXFS_F_TEXT | VEXFS_F_LIKE | VEXFS_F_SUM,
                 ask_search},
         {VEXFS_OP_BATCH_PUT, sizeof(struct vexfs_batch_put), VEXFS_F_DURABLE, ask_batch_put},
         {VEXFS_OP_BATCH_SEARCH, sizeof(struct vexfs_batch_search),

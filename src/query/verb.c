@@ -10,7 +10,7 @@
 #define SEARCH                                                                                                         \
 	(K(verb) | K(collection) | K(vector) | K(text) | K(like) | K(k) | K(ef) | K(exact) | K(filter) | K(scope) |    \
 	        K(mode) | K(wait) | K(stale) | K(with_vectors) | K(with_payload) | K(snippet) | K(group) |             \
-	        K(min_score))
+	        K(combine) | K(min_score))
 #define COLL (K(verb) | K(collection) | K(name))
 
 static const struct verb table[] = {

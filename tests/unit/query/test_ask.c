@@ -118,7 +118,8 @@ static void keys(void)
 	        [VQK_rescan] = "true",
 	        [VQK_durable] = "true",
 	        [VQK_target_recall] = "0.9",
-	        [VQK_recall] = "true"};
+	        [VQK_recall] = "true",
+	        [VQK_combine] = "\"sum\""};
 	static const char *const names[] = {
 #define X(n) #n,
 	        VQ_KEYS(X)
