@@ -5,7 +5,7 @@ PREFIX ?= /usr/local
 CC ?= cc
 export PYTHONDONTWRITEBYTECODE = 1
 
-.PHONY: all build demo check bench bench-index bench-fs bench-mount bench-recall bench-text torture soak install deb stack neon format clean help
+.PHONY: all build demo check bench bench-index bench-fs bench-mount bench-recall bench-text torture soak install deb stack neon tsan format clean help
 
 all: build
 
@@ -24,6 +24,7 @@ help:
 	@echo 'make torture       the store under power cuts, kills, errors and rot, at length (hours); ARGS=… as tests/fault/torture.py'
 	@echo 'make soak          mixed work on one mount, clients killed, the store failing; verdict and curves (ARGS="--minutes 120 --cpu 15")'
 	@echo 'make stack         worst-case stack from the call graph'
+	@echo 'make tsan          searches beside a writer under ThreadSanitizer (minutes)'
 	@echo 'make neon          the kernels of aarch64, cross-compiled, under qemu-user (minutes)'
 	@echo 'make install       to $$DESTDIR$$PREFIX (default /usr/local)'
 	@echo 'make deb           a Debian package'
@@ -77,6 +78,13 @@ stack:
 	@test -f build-stack/build.ninja || CC=gcc meson setup build-stack -Dcallgraph=true >/dev/null
 	@ninja -C build-stack src/cli/vexfs
 	@tools/stack.sh build-stack
+
+tsan:
+	@tools/deps.sh check
+	@test -f build-tsan/build.ninja || CC=clang meson setup build-tsan -Db_sanitize=thread -Db_lundef=false >/dev/null
+	@ninja -C build-tsan tests/unit/index/test_concurrent tests/unit/index/test_parts >/dev/null
+	@build-tsan/tests/unit/index/test_concurrent
+	@build-tsan/tests/unit/index/test_parts
 
 neon:
 	@tools/deps.sh neon

