@@ -34,7 +34,7 @@ Maintainer: The VexFS project <vexfs@localhost>
 Section: utils
 Priority: optional
 Depends: fuse3, $needs
-Recommends: libcurl4 | libcurl4t64
+Recommends: libcurl4 | libcurl4t64, libmicrohttpd12 | libmicrohttpd12t64
 Installed-Size: $(du -sk "$stage" | cut -f1)
 Description: files that have vectors, searched through the filesystem
  VexFS mounts a directory; its files stay ordinary files, and may have vectors

@@ -8,6 +8,7 @@
  * thread walks the tree whenever a walk is due. */
 #include <string.h>
 
+#include "base/rest.h"
 #include "base/event.h"
 #include "engine/sem.h"
 
@@ -402,6 +403,7 @@ static void open_once(struct engine *e)
 void lazy_thread(void *arg)
 {
 	struct engine *e = arg;
+	bool rested = false;
 	for (;;) {
 		uint64_t rings = bell_rings(&e->life_bell), tick = baseline_step(e);
 		pthread_mutex_lock(&e->life);
@@ -420,6 +422,7 @@ void lazy_thread(void *arg)
 			return;
 		if (open) {
 			open_once(e);
+			rested = false;
 		} else if (st == ENGS_ready && atomic_load(&e->walk_due) && now < atomic_load(&e->resync_at_ns)) {
 			wait = atomic_load(&e->resync_at_ns) - now;
 			bell_wait(&e->life_bell, rings, wait < tick ? wait : tick);
@@ -427,6 +430,9 @@ void lazy_thread(void *arg)
 			walk_run(e);
 			job_wait_check(e);
 		} else {
+			if (st == ENGS_ready && !rested)
+				rest_trim(); /* what opening and the first walk took is not needed again soon */
+			rested |= st == ENGS_ready;
 			bell_wait(&e->life_bell, rings, wait < tick ? wait : tick);
 		}
 	}

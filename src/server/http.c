@@ -8,7 +8,6 @@
  * begins anew with each byte, so the slots' clocks decide.  At the end: workers first (each hands its request back), then the poller, then
  * the daemon, which wants no suspended connection. */
 #include <arpa/inet.h>
-#include <microhttpd.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <strings.h>
@@ -16,6 +15,7 @@
 #include <unistd.h>
 #include "base/log.h"
 #include "server/http_int.h"
+#include "server/mhd_dl.h"
 
 #define POLLER_STACK (256u << 10)
 #define WORKER_STACK (256u << 10)
@@ -342,6 +342,7 @@ static void part_free(struct http *h)
 
 static int start_all(struct http *h)
 {
+	VX_TRY(http_mhd_load());
 	h->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, h,
 	        MHD_OPTION_LISTEN_SOCKET, h->listen_fd, MHD_OPTION_CONNECTION_LIMIT, HTTP_CONNECTIONS_MAX,
 	        MHD_OPTION_CONNECTION_TIMEOUT, 2 * h->cfg.slow_ms / 1000 + 1, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
