@@ -14,6 +14,8 @@ writes torn at sectors).  Each is mounted, the store opened and compared with wh
 import argparse
 import concurrent.futures
 import ctypes
+import gzip
+import mmap
 import multiprocessing
 import os
 import random
@@ -29,6 +31,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 MB = 1 << 20
 LIBC = ctypes.CDLL(None, use_errno=True)
 MNT_DETACH = 2
+PAGE = 4096
+FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE = 1, 2
+SUBSETS = 2  # random parts of the unflushed writes, beside all of them, at each cut
 CLONE_NEWNS, MS_REC, MS_SLAVE = 0x20000, 0x4000, 0x80000
 
 
@@ -81,6 +86,17 @@ class Room:
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
+def page_runs(pages):
+    """[(first byte, byte after the last)] of neighbouring pages"""
+    out = []
+    for p in sorted(pages):
+        if out and out[-1][1] == p * PAGE:
+            out[-1][1] += PAGE
+        else:
+            out.append([p * PAGE, (p + 1) * PAGE])
+    return out
+
+
 def mount(dev, at, fs, opts=""):
     if LIBC.mount(dev.encode(), at.encode(), fs.encode(), 0, opts.encode()):
         raise OSError(ctypes.get_errno(), f"mount {dev} {fs}: {os.strerror(ctypes.get_errno())}")
@@ -113,13 +129,15 @@ def umount(at):
 class Server:
     """One fault_client that checks stores as it is told: no process start for each of many thousand checks."""
 
-    def __init__(self, client):
-        self.client = client
+    def __init__(self, client, log=None):
+        self.client, self.log = client, log
         self.start()
 
     def start(self):
-        self.p = subprocess.Popen([self.client, "serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
-                                  errors="replace")
+        """@log: a file that gets what the store says (FAULT_LOG)"""
+        env = dict(os.environ, FAULT_LOG="1") if self.log else None
+        self.p = subprocess.Popen([self.client, "serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, text=True,
+                                  bufsize=1, errors="replace", env=env)
 
     def ask(self, *words):
         try:
@@ -154,7 +172,7 @@ def need(*tools):
 
 # ---- power cuts ------------------------------------------------------------------------------------------------------------
 FS = {
-    # name: bytes, mkfs. Small ones: each cut copies the used part. xfs refuses less than 300 MB unless it takes us for its own tests.
+    # name: bytes, mkfs. xfs refuses less than 300 MB unless it takes us for its own tests.
     "ext4": (16 * MB, ["mkfs.ext4", "-q", "-F", "-b", "4096", "-N", "256", "-J", "size=4", "-O", "^resize_inode"]),
     "xfs": (32 * MB, ["mkfs.xfs", "-q", "-f", "-d", "agcount=1", "-l", "size=1368b"]),
 }
@@ -176,8 +194,9 @@ class Cuts:
         room.undo.append(self.loop_drop)
         self.opts = "nouuid" if fs == "xfs" else ""
         self.sfd = os.open(self.scratch, os.O_RDWR)
-        import mmap
         self.sm = mmap.mmap(self.sfd, self.size)
+        self.records, self.records_bad, self.kept = 0, 0, None
+        self.ns = {"lay": 0, "mount": 0, "check": 0, "umount": 0}
 
     def loop_drop(self):
         """only while it is ours: by now the number may be another program's"""
@@ -211,7 +230,23 @@ class Cuts:
         return img
 
     def record(self, seed, steps):
-        """run the script; the log of all writes, and (ops acknowledged, log entries then)"""
+        """a run's log of all writes, and (ops acknowledged, log entries then).  The recorder is checked before it is believed: the log
+        played in full must give the disk as it is.  qemu before 8.2.1 can mix up its log when zeroes are written while another write
+        runs (its commit "block/blklogwrites: Fix a bug when logging write zeroes operations")."""
+        for _ in range(5):
+            entries, ack = self.record_once(seed, steps)
+            have = bytearray(open(self.room.path("template.img"), "rb").read())
+            for off, data, _ in entries:
+                if data and off + len(data) <= len(have):
+                    have[off:off + len(data)] = data
+            self.records += 1
+            if have == open(self.room.path("disk.img"), "rb").read():
+                return entries, ack
+            self.records_bad += 1
+            print(f"# {self.fs} seed {seed}: the recorder's log is not what the disk holds; recorded again", flush=True)
+        raise RuntimeError("the recorder's log never showed what the disk holds")
+
+    def record_once(self, seed, steps):
         template = self.template(seed)
         disk, log, exp, acks, pid = (self.room.path(n) for n in ("disk.img", "log.img", "exp.img", "acks", "qsd.pid"))
         for f in (acks, log, pid):
@@ -235,9 +270,6 @@ class Cuts:
                                    stderr=subprocess.STDOUT)
                 if r.returncode:
                     raise RuntimeError(f"the script itself failed ({r.returncode}): {r.stdout.decode(errors='replace')}")
-                with open(log, "rb") as f:
-                    f.seek(16)
-                    end = struct.unpack("<Q", f.read(8))[0]
             finally:
                 umount(self.mnt)
         finally:
@@ -251,17 +283,17 @@ class Cuts:
             subprocess.run(["umount", "-l", exp], stderr=subprocess.DEVNULL)
         raw = open(acks, "rb").read()
         ack = [struct.unpack_from("<IQ", raw, i) for i in range(0, len(raw), 12)]
-        return self.entries(log, end), ack
+        return self.entries(log), ack
 
-    def entries(self, log, end):
-        """[(offset, data or None, flags)] of the first `end` entries"""
+    def entries(self, log):
+        """[(offset, data or None, flags)] of a log"""
         out = []
         with open(log, "rb") as f:
             magic, _, n, sector = struct.unpack("<QQQI", f.read(28))
             if magic != 0x6A736677736872:
                 raise RuntimeError("not a write log")
             at = sector
-            for _ in range(min(n, end)):
+            for _ in range(n):
                 f.seek(at)
                 s, nr, flags, _ = struct.unpack("<QQQQ", f.read(32))
                 at += sector
@@ -275,18 +307,28 @@ class Cuts:
                 out.append((s * sector, data, flags))
         return out
 
-    def check(self, server, base, extra, seed, steps, acked):
-        """mount the device made of base and the writes in extra; the checker's answer"""
+    def lay(self, base, runs, extra):
+        """the device as it is after the cut. Its file is sparse: emptied, then written where the disk ever held something"""
+        free = ctypes.c_int64
+        if LIBC.fallocate(self.sfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, free(0), free(self.size)):
+            raise OSError(ctypes.get_errno(), "fallocate")
         sm = self.sm
+        for a, b in runs:
+            sm[a:b] = base[a:b]
+        for off, data in extra:
+            sm[off:off + len(data)] = data
+
+    def check(self, server, base, runs, extra, *ask):
+        """mount the device made of base and the writes in extra; the checker's answer"""
+        t = [time.monotonic_ns()]
         for _ in range(500):
             if free_device(self.loop):
                 break
             time.sleep(0.01)
         else:
             raise RuntimeError(f"{self.loop} stays in use: another process holds the file system of the last cut")
-        sm[:] = base
-        for off, data in extra:
-            sm[off:off + len(data)] = data
+        self.lay(base, runs, extra)
+        t.append(time.monotonic_ns())
         for left in (2, 1, 0):
             try:
                 mount(self.loop, self.mnt, self.fs, self.opts)
@@ -297,39 +339,82 @@ class Cuts:
                 if not left:
                     raise RuntimeError(f"{self.fs} does not mount: {e}") from e
                 self.loop_new()
+        t.append(time.monotonic_ns())
         try:
-            return server.ask("check", self.mnt, seed, steps, acked)
+            got = server.ask("check", self.mnt, *ask)
+            t.append(time.monotonic_ns())
         finally:
             umount(self.mnt)
+        t.append(time.monotonic_ns())
+        for i, k in enumerate(self.ns):
+            self.ns[k] += t[i + 1] - t[i]
+        return got
+
+    def evidence(self, what, base, runs, extra, *ask):
+        """a failure is looked at twice more, with the store's own log, and its disk is kept; the directory it went to"""
+        self.kept = self.kept or tempfile.mkdtemp(prefix="vexfs-torture-kept.")
+        name = os.path.join(self.kept, f"{self.fs}-{ask[0]}-{len(os.listdir(self.kept))}")
+        self.lay(base, runs, extra)
+        with gzip.open(name + ".img.gz", "wb", 1) as f:
+            f.write(self.sm)
+        again = []
+        with open(name + ".log", "w", encoding="utf-8") as log:
+            server = Server(self.client, log)
+            try:
+                for _ in range(2):
+                    again.append(self.check(server, base, runs, extra, *ask))
+            finally:
+                server.close()
+            log.write(f"{what}\nagain: {again}\n")
+            for off, data in extra:
+                log.write(f"unflushed: {len(data)} bytes at {off}\n")
+        return f"{what}; again: {again}; kept: {name}.img.gz, .log"
+
+    def subsets(self, pending, rng, n):
+        """up to n different random parts of what is not flushed, large writes torn at sectors"""
+        seen, out = {tuple((o, len(d)) for o, d in pending)}, []
+        for _ in range(n):
+            some = []
+            for off, data in pending:
+                if rng.random() < 0.5:
+                    k = len(data)
+                    if k > 512 and rng.random() < 0.3:  # torn
+                        k = 512 * rng.randrange(1, k // 512 + 1)
+                    some.append((off, data[:k]))
+            key = tuple((o, len(d)) for o, d in some)
+            if key not in seen:
+                seen.add(key)
+                out.append(some)
+        return out
 
     def replay(self, server, seed, steps, entries, ack, rng, limit, stop_at_first=False):
         """cuts at every entry, or `limit` of them; (cuts, [failures])"""
         base = bytearray(open(self.room.path("template.img"), "rb").read())
+        zero = bytes(PAGE)
+        used = {p for p in range(len(base) // PAGE) if base[p * PAGE:(p + 1) * PAGE] != zero}
+        runs, runs_of = [], -1
         points = set(range(len(entries) + 1))
-        if limit and len(points) * 2 > limit:
-            points = set(rng.sample(sorted(points), max(1, limit // 2)))
+        per = 1 + SUBSETS
+        if limit and len(points) * per > limit:
+            points = set(rng.sample(sorted(points), max(1, limit // per)))
         pending, cuts, bad, a, fresh_state = [], 0, [], 0, True
         for n in range(len(entries) + 1):
             while a < len(ack) and ack[a][1] <= n:
                 a += 1
             acked = ack[a - 1][0] if a else 0
             if n in points:
+                if len(used) != runs_of:
+                    runs, runs_of = page_runs(used), len(used)
                 kinds = [("all", pending)] if fresh_state else []
                 fresh_state = False
-                if len(pending) > 1 or (pending and len(pending[0][1]) > 512):
-                    some = []
-                    for off, data in pending:
-                        if rng.random() < 0.5:
-                            k = len(data)
-                            if k > 512 and rng.random() < 0.3:  # torn
-                                k = 512 * rng.randrange(1, k // 512 + 1)
-                            some.append((off, data[:k]))
-                    kinds.append(("part", some))
+                kinds += [("part", some) for some in self.subsets(pending, rng, SUBSETS)]
                 for name, extra in kinds:
                     cuts += 1
-                    got = self.check(server, base, extra, seed, steps, acked)
+                    ask = (seed, steps, acked)
+                    got = self.check(server, base, runs, extra, *ask)
                     if not got.startswith("ok"):
-                        bad.append(f"{self.fs} seed {seed} cut {n} of {len(entries)} ({name} of {len(pending)} unflushed): {got}")
+                        what = f"{self.fs} seed {seed} cut {n} of {len(entries)} ({name} of {len(pending)} unflushed): {got}"
+                        bad.append(what if stop_at_first else self.evidence(what, base, runs, extra, *ask))
                         if stop_at_first:
                             return cuts, bad
             if n == len(entries):
@@ -341,6 +426,7 @@ class Cuts:
             if flags & 3:  # flush or FUA: what came before is on the medium (FUA promises less; ext4 and xfs flush before it)
                 for o, d in pending:
                     base[o:o + len(d)] = d
+                    used.update(range(o // PAGE, (o + len(d) + PAGE - 1) // PAGE))
                 pending = []
         return cuts, bad
 
@@ -360,14 +446,16 @@ def cuts_on(fs, opt, client, want, stop, seeds):
         while done < want and not (stop and bad):
             entries, ack = c.record(seed, opt.steps)
             n, b = c.replay(server, seed, opt.steps, entries, ack, rng, want - done, stop)
-            for x in b[:3] if not stop else []:
+            for x in b if not stop else []:
                 print(f"# {x}", flush=True)
             done += n
             bad += b
             seed += 1
             progress(f"cuts on {fs}", done, want, t0)
             if not opt.small and not stop:  # a run of hours that is stopped has still shown something
-                print(f"# {fs} seed {seed - 1}: {done} cuts, {len(bad)} failures", flush=True)
+                ms = ", ".join(f"{k} {v / 1e6 / max(done, 1):.1f}" for k, v in c.ns.items())
+                print(f"# {fs} seed {seed - 1}: {done} cuts, {len(bad)} failures; {c.records} records, {c.records_bad} mixed up; ms a cut: {ms}",
+                      flush=True)
             if not n or (seeds and seed >= opt.seed + seeds):
                 break
     finally:
@@ -379,10 +467,14 @@ def cuts_on(fs, opt, client, want, stop, seeds):
 
 
 def part_cuts(opt, client=None, limit=None, stop=False, seeds=None):
-    """power cuts on each file system, one process each"""
+    """power cuts on each file system: one process each, or one after the other"""
     kinds = opt.fs.split(",")
+    each = (limit or opt.cuts) // len(kinds)
+    if opt.one:
+        got = [cuts_on(fs, opt, client or opt.client, each, stop, seeds) for fs in kinds]
+        return sum(g[0] for g in got), [b for g in got for b in g[1]]
     with concurrent.futures.ProcessPoolExecutor(len(kinds)) as ex:
-        jobs = [ex.submit(cuts_on, fs, opt, client or opt.client, (limit or opt.cuts) // len(kinds), stop, seeds) for fs in kinds]
+        jobs = [ex.submit(cuts_on, fs, opt, client or opt.client, each, stop, seeds) for fs in kinds]
         try:
             got = [j.result() for j in jobs]
         except BaseException:  # the workers take down what is theirs
@@ -662,6 +754,7 @@ def main():
     ap.add_argument("--kills", type=int, default=0)
     ap.add_argument("--flips", type=int, default=0)
     ap.add_argument("--fs", default="ext4,xfs")
+    ap.add_argument("--one", action="store_true", help="one process: the file systems one after the other")
     ap.add_argument("--mutant", default="")
     ap.add_argument("--mutant-cuts", type=int, default=3000)
     opt = ap.parse_args()
