@@ -171,6 +171,9 @@ int retire(struct store *st, const void *map, size_t n, struct vec_rows *rows, s
 void retired_free(struct store *st, bool all);
 
 void store_thread_main(void *arg);
+void store_group_commit(struct store *st); /* the group ends here, well or badly; its ops are answered */
+int store_apply(struct store *st, struct store_op *op); /* store_ops.c */
+void coll_unbind(struct store *st, struct coll *c); /* in memory: no dimension, no rows */
 void reader_main(void *arg);
 int store_checkpoint(struct store *st, bool all);
 void store_shm_watch(struct store *st);

@@ -17,7 +17,7 @@ def m(name, why, *edits):
     return Mutant(name, why, edits)
 
 
-THREAD, SLOTS, CATALOG = "src/store/store_thread.c", "src/store/slots.c", "src/store/catalog.c"
+THREAD, OPS, SLOTS, CATALOG = "src/store/store_thread.c", "src/store/store_ops.c", "src/store/slots.c", "src/store/catalog.c"
 MUTANTS = [
     m("slots_not_synced", "COMMIT without fdatasync of the slots: rows of bytes that never arrived",
       (SLOTS, "VX_TRY(os_fdatasync(st->os, g->fd));", ";")),
@@ -35,23 +35,23 @@ MUTANTS = [
       (THREAD, "int rc = atomic_load(&st->shm_bad) ? -EIO : sync_slots(st);", "int rc = 0;"),
       (THREAD, "\t\tflushed(st, 1);\n\t\tst->in_tx = false;", "\t\tflushed(st, 1);\n\t\t(void)sync_slots(st);\n\t\tst->in_tx = false;")),
     m("freed_row_reused_at_once", "a slot is written again before the commit that frees it",
-      (THREAD, "\tst->pend_free[st->pend_free_n++] = (struct pend_free){c, op->old_row};", "\t(void)row_free_add(c, op->old_row);")),
+      (OPS, "\tst->pend_free[st->pend_free_n++] = (struct pend_free){c, op->old_row};", "\t(void)row_free_add(c, op->old_row);")),
     m("replaced_in_place", "a new vector is written over the slot of the old one",
-      (THREAD, "\tVX_TRY(row_alloc(c, &v.row));", "\tif (op->old_row != UINT32_MAX)\n\t\tv.row = op->old_row;\n\telse\n\t\tVX_TRY(row_alloc(c, &v.row));"),
-      (THREAD, "\tif (op->old_row != UINT32_MAX)\n\t\tVX_TRY(vec_dead(st, op->cid, op->old_row));\n", ""),
-      (THREAD, "return -VX_ERR_bad_value; /* live: its slot is the only copy */", "return 0;")),
+      (OPS, "\tVX_TRY(row_alloc(c, &v.row));", "\tif (op->old_row != UINT32_MAX)\n\t\tv.row = op->old_row;\n\telse\n\t\tVX_TRY(row_alloc(c, &v.row));"),
+      (OPS, "\tif (op->old_row != UINT32_MAX)\n\t\tVX_TRY(store_vec_dead(st, op->cid, op->old_row));\n", ""),
+      (OPS, "return -VX_ERR_bad_value; /* live: its slot is the only copy */", "return 0;")),
     m("dropped_files_go_first", "slot files of a dropped collection are unlinked before the commit that drops it",
-      (THREAD, "\tst->state.dead_rows -= dead < st->state.dead_rows ? dead : st->state.dead_rows;\n\tc->dying = true;",
+      (OPS, "\tst->state.dead_rows -= dead < st->state.dead_rows ? dead : st->state.dead_rows;\n\tc->dying = true;",
        "\tst->state.dead_rows -= dead < st->state.dead_rows ? dead : st->state.dead_rows;\n\t(void)coll_dir_clear(st, atomic_load(&c->dirfd), false);\n\t(void)os_fsync(st->os, atomic_load(&c->dirfd));\n\tc->dying = true;")),
     m("old_graph_goes_first", "the file of an older graph is unlinked before the commit that forgets it",
-      (THREAD, "\t\tst->pend_unlink_n += u->name[0] && strcmp(u->name, op->name);",
+      (OPS, "\t\tst->pend_unlink_n += u->name[0] && strcmp(u->name, op->name);",
        "\t\t(void)os_unlinkat(st->os, atomic_load(&c->dirfd), u->name, 0);\n\t\t(void)os_fsync(st->os, atomic_load(&c->dirfd));")),
     m("replacement_in_two_commits", "the old vector dies in a commit of its own",
-      (THREAD, "\t/* one live vector an owner, whatever", "\tif (op->old_row != UINT32_MAX) {\n\t\t(void)cat_commit(&st->cat);\n\t\t(void)cat_begin(&st->cat);\n\t}\n\t/* one live vector an owner, whatever")),
+      (OPS, "\t/* one live vector an owner, whatever", "\tif (op->old_row != UINT32_MAX) {\n\t\t(void)cat_commit(&st->cat);\n\t\t(void)cat_begin(&st->cat);\n\t}\n\t/* one live vector an owner, whatever")),
     m("log_unlinked_at_open", "what a crash left in the catalog's log is thrown away",
       ("src/store/store.c", "\tint flags = st->read_only ? SQLITE_OPEN_READONLY", "\t(void)os_unlinkat(st->os, st->dirfd, \"catalog.db-wal\", 0);\n\tint flags = st->read_only ? SQLITE_OPEN_READONLY")),
     m("text_done_in_two_commits", "the chunks of the older text go in a commit before the new text is named",
-      (THREAD, "\t\to.text_ver = op->text_ver;", "\t\t(void)cat_commit(&st->cat);\n\t\t(void)cat_begin(&st->cat);\n\t\to.text_ver = op->text_ver;")),
+      (OPS, "\t\to.text_ver = op->text_ver;", "\t\t(void)cat_commit(&st->cat);\n\t\t(void)cat_begin(&st->cat);\n\t\to.text_ver = op->text_ver;")),
     m("slot_without_its_number", "a slot keeps the number of the write before: a lost write looks like a good one",
       (SLOTS, "VX_TRY(os_fdatasync(st->os, g->fd));", ";"),
       (SLOTS, "\treturn vid && crc32c(0, slot, room + 8u) == le32_get(slot + room + 8u);", "\treturn true;")),
