@@ -12,6 +12,8 @@
 #define CONF_XATTR_MAX           65536u
 #define CONF_COLLECTIONS_MAX     1024u
 #define CONF_COLLECTION_NAME_MAX 64u
+#define CONF_SNAPSHOT_NAME_MAX   64u
+#define CONF_SNAPSHOTS_MAX       64u
 #define CONF_REQUEST_MAX         (64u << 20)
 #define CONF_IOCTL_MAX           16383u
 #define CONF_JSON_DEPTH_MAX      16u

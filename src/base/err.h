@@ -52,6 +52,10 @@
 	X(store_poisoned, EROFS, "a write to the store failed; vectors are read-only until the next mount")            \
 	X(store_full, ENOSPC, "the store's disk is full; vectors wait until there is room, files go on")               \
 	X(store_under_mount, ELOOP, "the store must not lie inside its own mount")                                     \
+	X(snapshot_name, EINVAL, "a snapshot's name is 1 to 64 of A-Z a-z 0-9 _ -")                                    \
+	X(snapshot_exists, EEXIST, "there is a snapshot of that name already")                                         \
+	X(no_snapshot, ENOENT, "there is no snapshot of that name")                                                    \
+	X(snapshot_limit, ENOSPC, "there are as many snapshots as there may be; drop one")                             \
 	X(graph_corrupt, EIO, "the graph file is damaged; exact search serves while it is rebuilt")                    \
 	X(graph_version, EPROTONOSUPPORT, "the graph file has another format; it is rebuilt")                          \
 	X(visit_pool_empty, EAGAIN, "all search work areas are in use; try again")                                     \

@@ -21,6 +21,9 @@ struct os_ops {
 	int (*fsync)(struct os *, int fd);
 	int (*ftruncate)(struct os *, int fd, off_t size);
 	int (*fallocate)(struct os *, int fd, int mode, off_t off, off_t len);
+	int (*clone)(struct os *, int from,
+	        int to); /* all of a file shares another's blocks; -EOPNOTSUPP and its like: not here */
+	int (*linkat)(struct os *, int olddir, const char *old, int newdir, const char *new_);
 	int (*renameat)(struct os *, int olddir, const char *old, int newdir, const char *new_);
 	int (*unlinkat)(struct os *, int dirfd, const char *path, int flags);
 	int (*mkdirat)(struct os *, int dirfd, const char *path, mode_t mode);
@@ -52,6 +55,8 @@ struct os *os_real(void);
 #define os_fsync(o, fd)              ((o)->ops->fsync(o, fd))
 #define os_ftruncate(o, fd, n)       ((o)->ops->ftruncate(o, fd, n))
 #define os_fallocate(o, fd, m, a, n) ((o)->ops->fallocate(o, fd, m, a, n))
+#define os_clone(o, a, b)            ((o)->ops->clone(o, a, b))
+#define os_linkat(o, a, b, c, d)     ((o)->ops->linkat(o, a, b, c, d))
 #define os_renameat(o, a, b, c, d)   ((o)->ops->renameat(o, a, b, c, d))
 #define os_unlinkat(o, d, p, f)      ((o)->ops->unlinkat(o, d, p, f))
 #define os_mkdirat(o, d, p, m)       ((o)->ops->mkdirat(o, d, p, m))

@@ -107,6 +107,14 @@ static int ft_fallocate(struct os *o, int fd, int m, off_t a, off_t n)
 {
 	FAULT_OR(OSC_fallocate, os_fallocate(f->under, fd, m, a, n));
 }
+static int ft_clone(struct os *o, int from, int to)
+{
+	FAULT_OR(OSC_clone, os_clone(f->under, from, to));
+}
+static int ft_linkat(struct os *o, int a, const char *b, int c, const char *d)
+{
+	FAULT_OR(OSC_linkat, os_linkat(f->under, a, b, c, d));
+}
 static int ft_renameat(struct os *o, int a, const char *b, int c, const char *d)
 {
 	FAULT_OR(OSC_renameat, os_renameat(f->under, a, b, c, d));
@@ -196,6 +204,8 @@ static const struct os_ops fault_ops = {
         .fsync = ft_fsync,
         .ftruncate = ft_ftruncate,
         .fallocate = ft_fallocate,
+        .clone = ft_clone,
+        .linkat = ft_linkat,
         .renameat = ft_renameat,
         .unlinkat = ft_unlinkat,
         .mkdirat = ft_mkdirat,

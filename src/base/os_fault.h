@@ -12,6 +12,8 @@ enum os_call {
 	OSC_fsync,
 	OSC_ftruncate,
 	OSC_fallocate,
+	OSC_clone,
+	OSC_linkat,
 	OSC_renameat,
 	OSC_unlinkat,
 	OSC_mkdirat,

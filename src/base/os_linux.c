@@ -7,9 +7,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdint.h>
 #include <stdio.h> /* renameat lives there */
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <time.h>
@@ -60,6 +62,14 @@ static int lx_ftruncate(struct os *o, int fd, off_t size)
 static int lx_fallocate(struct os *o, int fd, int mode, off_t off, off_t len)
 {
 	return rc_of(fallocate(fd, mode, off, len));
+}
+static int lx_clone(struct os *o, int from, int to)
+{
+	return rc_of(ioctl(to, FICLONE, from));
+}
+static int lx_linkat(struct os *o, int olddir, const char *old, int newdir, const char *new_)
+{
+	return rc_of(linkat(olddir, old, newdir, new_, 0));
 }
 static int lx_renameat(struct os *o, int olddir, const char *old, int newdir, const char *new_)
 {
@@ -153,6 +163,8 @@ static const struct os_ops linux_ops = {
         .fsync = lx_fsync,
         .ftruncate = lx_ftruncate,
         .fallocate = lx_fallocate,
+        .clone = lx_clone,
+        .linkat = lx_linkat,
         .renameat = lx_renameat,
         .unlinkat = lx_unlinkat,
         .mkdirat = lx_mkdirat,

@@ -395,6 +395,8 @@ static int open_all(struct store *st, const struct store_cfg *cfg, struct vx_err
 		return fail(e, rc, "cannot write into the store's directory", "");
 	VX_TRY(open_catalog(st, e));
 	VX_TRY(open_colls(st, e));
+	if (!st->read_only)
+		snapshots_sweep(st);
 	rc = os_random(st->os, &st->vid_nonce, sizeof st->vid_nonce);
 	if (rc < 0)
 		return fail(e, rc, "no random numbers", "");
@@ -500,6 +502,7 @@ void store_close(struct store *st)
 	if (st->dirfd >= 0)
 		(void)os_close(st->os, st->dirfd);
 	mem_free(MEM_store, st->pend_free);
+	mem_free(MEM_store, st->held);
 	mem_free(MEM_store, st->pend_unlink);
 	wq_done(&st->queue);
 	wq_done(&st->reads);

@@ -71,6 +71,7 @@ enum store_op_kind {
 			 * drop[drop_n] become dead. -VX_ERR_file_changed: the text is another by now; data NULL: forget */
 	SOP_graph_put, /* cid, graph_gen, name: a published graph; older ones but one are dropped */
 	SOP_meta_put, /* name, data */
+	SOP_snapshot, /* the store's own: data is snapshot.c's; the open group is committed first */
 };
 struct store_chunk {
 	uint32_t ord;
@@ -228,6 +229,22 @@ struct store_stats {
 	        chunks;
 };
 void store_stats(struct store *st, struct store_stats *ret); /* [any] counters only */
+
+/* ---- snapshots: whole stores of their own in snap/NAME, as of one commit (snapshot.c) ---------------------------------------------- */
+struct store_snap {
+	char name[CONF_SNAPSHOT_NAME_MAX + 1];
+	bool damaged; /* its catalog cannot be read: the rest is 0 */
+	uint64_t generation, made_ns /* since 1970 */, objects, vectors, chunks;
+};
+/* store_snapshot_create - blocks, while commits and searches go on; the store thread is held for some links or clones alone.  @stop
+ * nonzero ends it (-VX_ERR_cancelled).  -VX_ERR_snapshot_name, _exists, _limit, _store_full, …: nothing is left then, or what the
+ * next opening sweeps.  One at a time; not on the store thread. */
+int store_snapshot_create(struct store *st, const char *name, const _Atomic int *stop, struct store_snap *ret);
+/* store_snapshot_list - by name; @ret room for CONF_SNAPSHOTS_MAX. Their number or < 0 */
+int store_snapshot_list(struct store *st, struct store_snap *ret);
+int store_snapshot_drop(struct store *st, const char *name); /* -VX_ERR_no_snapshot */
+/* store_snapshot_path - what store_cfg.store_dir is to be, to open it read-only while @st is open. @ret >= 128. -VX_ERR_no_snapshot */
+int store_snapshot_path(struct store *st, const char *name, char *ret, size_t cap);
 
 /* store_verify - check a store that nobody has open: catalog integrity, row CRCs, slot CRCs, catalog against slots and full text.
  * Each finding is told by say(); @repair rebuilds what is derived and drops what is lost, naming it. Return: findings left, < 0. */

@@ -137,6 +137,9 @@ struct store {
 	_Atomic uint64_t epoch, epoch_freed;
 	uint32_t wal_pages;
 	bool vacuum_due;
+	_Atomic uint32_t pins; /* snapshots being copied: rows freed since keep their slots */
+	struct pend_free *held; /* rows freed by commits while there were pins */
+	uint32_t held_n, held_cap;
 	int walfd; /* for fallocate alone; -1 */
 	uint32_t wal_frames;
 	uint64_t wal_reserved;
@@ -200,6 +203,9 @@ int chunk_vec_op(struct store *st, struct store_op *op); /* SOP_chunk_rows */
 int chunk_vec_read(struct catalog *c, struct store_read *rd); /* SRD_chunks, SRD_chunk_list */
 int chunk_vec_count(struct catalog *c, struct store_read *rd);
 int chunk_vec_load(struct store *st, const struct store_load_cb *cb, void *u);
+/* snapshot.c */
+int snapshot_freeze(struct store *st, struct store_op *op); /* SOP_snapshot; on the store thread, between groups */
+void snapshots_sweep(struct store *st); /* at opening: what was half made or half dropped goes */
 
 /* fts.c */
 int fts_files(struct catalog *c, struct store_read *rd);

@@ -468,6 +468,9 @@ int store_apply(struct store *st, struct store_op *op)
 		return op_graph_put(st, op);
 	case SOP_meta_put:
 		return op_meta_put(st, op);
+	case SOP_snapshot:
+		store_group_commit(st); /* between groups: what the catalog shows then is all there is */
+		return atomic_load(&st->health) < 0 ? atomic_load(&st->health) : snapshot_freeze(st, op);
 	}
 	return -VX_ERR_bad_value;
 }

@@ -179,9 +179,47 @@ static void group_fail(struct store *st, int rc)
 	}
 }
 
+static void rows_held_forget(struct store *st, const struct coll *c)
+{
+	uint32_t n = 0;
+	for (uint32_t i = 0; i < st->held_n; i++)
+		if (st->held[i].c != c)
+			st->held[n++] = st->held[i];
+	st->held_n = n;
+}
+
+/* freed rows may be written again, unless a snapshot is being copied: then they wait for its end. No memory for the note: those rows
+ * are found free at the next opening */
+static void rows_release(struct store *st)
+{
+	if (atomic_load(&st->pins)) {
+		if (st->held_n + st->pend_free_n > st->held_cap) {
+			uint32_t cap = (st->held_n + st->pend_free_n) * 2;
+			void *p = mem_realloc(MEM_store, st->held, cap * sizeof *st->held);
+			if (!p)
+				return;
+			st->held = p;
+			st->held_cap = cap;
+		}
+		if (st->pend_free_n)
+			memcpy(st->held + st->held_n, st->pend_free, st->pend_free_n * sizeof *st->held);
+		st->held_n += st->pend_free_n;
+		return;
+	}
+	for (uint32_t i = 0; i < st->held_n; i++)
+		if (st->held[i].c->punch_due = true, row_free_add(st->held[i].c, st->held[i].row) < 0)
+			break;
+	for (uint32_t i = 0; i < st->pend_free_n; i++)
+		if (st->pend_free[i].c->punch_due = true, row_free_add(st->pend_free[i].c, st->pend_free[i].row) < 0)
+			break;
+	st->held_n = 0;
+}
+
 static void after_commit_coll(struct store *st, struct coll *c)
 {
 	c->born = c->newly_bound = false;
+	if (c->unbinding || c->dying)
+		rows_held_forget(st, c);
 	if (c->unbinding) {
 		c->unbinding = false;
 		coll_unbind(st, c);
@@ -200,9 +238,7 @@ static void after_commit_coll(struct store *st, struct coll *c)
 /* what had to wait for COMMIT: only now may a freed slot be written again, and files nobody needs after the commit go */
 static void after_commit(struct store *st)
 {
-	for (uint32_t i = 0; i < st->pend_free_n; i++)
-		if (st->pend_free[i].c->punch_due = true, row_free_add(st->pend_free[i].c, st->pend_free[i].row) < 0)
-			break; /* no memory for the note: those rows are found free at the next opening */
+	rows_release(st);
 	for (uint32_t i = 0; i < st->pend_unlink_n; i++)
 		(void)os_unlinkat(
 		        st->os, atomic_load(&st->pend_unlink[i].c->dirfd), st->pend_unlink[i].name, 0); /* free space */
@@ -314,8 +350,12 @@ static void checkpoint_maybe(struct store *st, bool idle)
 /* one bounded piece of background work, between groups. True: there is more */
 static bool idle_step(struct store *st)
 {
-	if (st->in_tx || atomic_load(&st->health) != 0)
+	if (st->in_tx || atomic_load(&st->health) != 0 || atomic_load(&st->pins))
 		return false;
+	if (st->held_n) {
+		st->pend_free_n = 0;
+		rows_release(st);
+	}
 	for (uint32_t i = 0; i < CONF_COLLECTIONS_MAX; i++) {
 		struct coll *c = atomic_load_explicit(&st->coll[i], memory_order_relaxed);
 		/* few free slots will be written again soon: holes in a busy file only scatter it */

@@ -588,7 +588,7 @@ static bool never_filled(struct verify *v, int rc)
 	       os_fstatat(v->st->os, v->st->dirfd, "c2/v0.vec", &sb, AT_SYMLINK_NOFOLLOW) == -ENOENT;
 }
 
-int store_verify(const struct store_cfg *cfg, bool repair, void (*say)(void *u, const char *line), void *u,
+int verify_one(const struct store_cfg *cfg, bool repair, void (*say)(void *u, const char *line), void *u,
         struct store_verify_report *ret)
 {
 	struct verify v = {.repair = repair, .say = say, .u = u, .r = ret, .may_write = repair || !cfg->read_only};

@@ -41,5 +41,9 @@ int vf_prepare(struct verify *v, const char *sql, sqlite3_stmt **ret);
 /* salvage - copy every readable row of a broken catalog into a new one, which takes its place; the broken one is kept beside it */
 int salvage(struct verify *v);
 
+/* verify_one - store_verify without its snapshots */
+int verify_one(const struct store_cfg *cfg, bool repair, void (*say)(void *u, const char *line), void *u,
+        struct store_verify_report *ret);
+
 /* store_files_open - directory and LOCK only: a struct store without catalog and threads, for store_close */
 int store_files_open(const struct store_cfg *cfg, struct store **ret, struct vx_errinfo *reterr);
