@@ -1,7 +1,7 @@
 # bash completion of vexfs(1)
 _vexfs() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} cmd=${COMP_WORDS[1]}
-	local commands='mount umount status wait search similar query set get rm import export collection verify mcp model help bench profile'
+	local commands='mount umount status wait search similar query set get rm import export collection snapshot verify mcp model help bench profile'
 	if ((COMP_CWORD == 1)); then
 		mapfile -t COMPREPLY < <(compgen -W "$commands --help --version" -- "$cur")
 		return
@@ -29,6 +29,7 @@ _vexfs() {
 		rm) opts='--collection --all' ;;
 		import) opts='--into --metric --first-id --batch' ;;
 		export) opts='--ids' ;;
+		snapshot) opts='--json' ;;
 		collection) opts='--dim --metric --dtype --target-recall --json' ;;
 		model) opts='list add use --from --endpoint --model --key-file --json' ;;
 		bench) opts='--seconds --points --dim -k --files-only --json' ;;
@@ -36,6 +37,10 @@ _vexfs() {
 		verify) opts='--repair --recall --json --store' ;;
 		esac
 		mapfile -t COMPREPLY < <(compgen -W "$opts --help" -- "$cur")
+		return
+	fi
+	if [[ $cmd == snapshot ]] && ((COMP_CWORD == 2)); then
+		mapfile -t COMPREPLY < <(compgen -W 'create list drop' -- "$cur")
 		return
 	fi
 	if [[ $cmd == collection ]] && ((COMP_CWORD == 2)); then

@@ -28,6 +28,7 @@ int cmd_rm(int argc, char **argv);
 int cmd_import(int argc, char **argv);
 int cmd_export(int argc, char **argv);
 int cmd_collection(int argc, char **argv);
+int cmd_snapshot(int argc, char **argv);
 int cmd_verify(int argc, char **argv);
 int cmd_mcp(int argc, char **argv);
 int cmd_model(int argc, char **argv);

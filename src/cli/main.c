@@ -97,6 +97,11 @@ static const struct cli_command commands[] = {
                 "      --target-recall R  create: recall@10 that searches are to have, 0.95 say; measured and kept\n"
                 "      --json             list, info: as JSON\n",
                 cmd_collection},
+        {"snapshot", "create NAME | list | drop NAME [MNT] [--json]",
+                "keep the vectors as they are now, to be searched later",
+                "      --json             as JSON\n"
+                "`vexfs search --at NAME` asks a snapshot. Files are not in it: DIR's own backups have those.\n",
+                cmd_snapshot},
         {"verify", "DIR|MNT [--repair] [--recall] [--json] [--store DIR]",
                 "check a store, or the live store of a mount",
                 "      --repair           rebuild what is derived; name what is lost\n"

@@ -9,7 +9,7 @@
  *
  * Threads.  One opener (lazy.c) from eng_start on: it opens the store when first asked, then walks.  The others are started by it once
  * the store is open, so that a mount nobody searches costs one sleeping thread: two searchers, one updater (puts, deletes, collections,
- * in order), one for ingest (idle class), one for the index.  Stopping goes the other way: jobs are answered, threads joined, the graph
+ * in order), one for ingest (idle class), one for the index, one for snapshots.  Stopping goes the other way: jobs are answered, threads joined, the graph
  * published by the index thread's last step, the store closed, which completes every operation still on its way. */
 #include <string.h>
 #include <unistd.h>
@@ -235,12 +235,15 @@ int eng_new(const struct eng_cfg *cfg, struct engine **ret)
 	rc = rc ? rc : -pthread_mutex_init(&e->life, NULL);
 	rc = rc ? rc : -pthread_mutex_init(&e->coll_lock, NULL);
 	rc = rc ? rc : -pthread_mutex_init(&e->ops_lock, NULL);
+	rc = rc ? rc : -pthread_mutex_init(&e->snap_lock, NULL);
+	rc = rc ? rc : cond_init_mono(&e->snap_cond);
 	rc = rc ? rc : cond_init_mono(&e->ops_cond);
 	rc = rc ? rc : objects_init(&e->t);
 	rc = rc ? rc : pool_init(&e->ops, MEM_engine, sizeof(struct eng_op), ENG_OPS_MAX);
 	rc = rc ? rc : wq_init(&e->search_q, ENG_PARKED_MAX);
 	rc = rc ? rc : wq_init(&e->update_q, ENG_PARKED_MAX);
 	rc = rc ? rc : wq_init(&e->index_q, 64);
+	rc = rc ? rc : wq_init(&e->snap_q, ENG_PARKED_MAX);
 	rc = rc ? rc : bell_init(&e->life_bell);
 	rc = rc ? rc : bell_init(&e->ingest_bell);
 	rc = rc ? rc : bell_init(&e->index_bell);
@@ -268,10 +271,9 @@ int eng_start(struct engine *e)
 		lazy_want(e);
 	return 0;
 }
-void eng_stop(struct engine *e)
+/* its jobs are answered, its threads but the index's have ended */
+static void stop_work(struct engine *e)
 {
-	if (!e || !e->started)
-		return;
 	pthread_mutex_lock(&e->life);
 	atomic_store(&e->stopping, 1);
 	pthread_mutex_unlock(&e->life);
@@ -281,6 +283,7 @@ void eng_stop(struct engine *e)
 	pthread_mutex_unlock(&e->ops_lock);
 	wq_close(&e->search_q);
 	wq_close(&e->update_q);
+	wq_close(&e->snap_q);
 	bell_ring(&e->ingest_bell);
 	bell_ring(&e->update_bell);
 	bell_ring(&e->index_bell);
@@ -289,8 +292,12 @@ void eng_stop(struct engine *e)
 	for (unsigned i = 0; i < ENG_SEARCHERS; i++)
 		thread_join(&e->searcher[i]);
 	thread_join(&e->updater);
+	thread_join(&e->snapper);
 	thread_join(&e->ingester);
 	sem_stop(e);
+}
+static void stop_store(struct engine *e)
+{
 	wq_close(&e->index_q);
 	atomic_store(&e->index_stop_now, 1);
 	bell_ring(&e->index_bell);
@@ -299,11 +306,8 @@ void eng_stop(struct engine *e)
 	lazy_close(e);
 	e->started = false;
 }
-void eng_free(struct engine *e)
+static void release(struct engine *e)
 {
-	if (!e)
-		return;
-	eng_stop(e);
 	for (struct note *n = e->missed, *next; n; n = next) {
 		next = n->next;
 		mem_free(MEM_engine, n);
@@ -320,6 +324,7 @@ void eng_free(struct engine *e)
 	pool_done(&e->ops);
 	wq_done(&e->search_q);
 	wq_done(&e->update_q);
+	wq_done(&e->snap_q);
 	wq_done(&e->index_q);
 	bell_done(&e->life_bell);
 	bell_done(&e->ingest_bell);
@@ -328,9 +333,35 @@ void eng_free(struct engine *e)
 	perf_watch_done(&e->pace);
 	pthread_cond_destroy(&e->ops_cond);
 	pthread_mutex_destroy(&e->ops_lock);
+	pthread_mutex_destroy(&e->snap_lock);
+	pthread_cond_destroy(&e->snap_cond);
 	pthread_mutex_destroy(&e->coll_lock);
 	pthread_mutex_destroy(&e->life);
 	pthread_rwlock_destroy(&e->objects);
 	mem_free(MEM_engine, e->own_groups);
 	mem_free(MEM_engine, e);
+}
+void eng_stop(struct engine *e)
+{
+	if (!e || !e->started)
+		return;
+	stop_work(e);
+	snaps_close(e); /* nobody is left who could search at one */
+	stop_store(e);
+}
+void eng_free(struct engine *e)
+{
+	if (!e)
+		return;
+	eng_stop(e);
+	release(e);
+}
+void engine_child_free(struct engine *e)
+{
+	if (e && e->started) {
+		stop_work(e);
+		stop_store(e);
+	}
+	if (e)
+		release(e);
 }

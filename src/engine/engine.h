@@ -152,6 +152,9 @@ enum eng_verb {
 	EV_model, /* owner: from now on text is embedded by the model in this folder (path; NULL or "": by none) */
 	EV_retry, /* owner: try a failed opening now */
 	EV_index, /* coll, index_op: link all rows and publish; the collection's own or the mount's owner -> colls[0] */
+	EV_snap_create, /* at: its name -> out_text (JSON). The mount's owner's, as EV_snap_drop */
+	EV_snap_drop, /* at */
+	EV_snap_list, /* -> out_text (JSON) */
 	EV_locate /* key -> out_text: where that file is now, relative to the root, by a path the caller may read; -ENOENT.
 	                   May be answered inline whenever the store is ready */
 };
@@ -160,7 +163,14 @@ enum eng_index_op {
 	ENG_INDEX_rebuild,
 	ENG_INDEX_optimize
 }; /* rebuild: from nothing; optimize: no dead rows left */
-enum eng_state { ENG_STATE_none, ENG_STATE_fresh, ENG_STATE_stale, ENG_STATE_pending, ENG_STATE_error };
+enum eng_state {
+	ENG_STATE_none,
+	ENG_STATE_fresh,
+	ENG_STATE_stale,
+	ENG_STATE_pending,
+	ENG_STATE_error,
+	ENG_STATE_gone /* of a search at a snapshot alone: the file is not there any more */
+};
 enum eng_mode { ENG_MODE_auto, ENG_MODE_vector, ENG_MODE_text, ENG_MODE_hybrid };
 
 struct eng_point {
@@ -230,6 +240,7 @@ struct eng_job {
 	enum eng_mode mode;
 	const char *like; /* path: search near that file's vector, which is left out itself */
 	bool by_like_key; /* like by job->key/fd instead */
+	const char *at; /* EV_search: as of this snapshot; NULL: now */
 	const char *scope; /* subtree relative to the root, NULL: all */
 	uint32_t k, ef; /* 0: defaults */
 	const struct flt *filter; /* base/filter.h, or NULL; borrowed until done */

@@ -36,6 +36,7 @@
 #define ENG_OPENER_STACK (128u << 10)
 #define ENG_SEARCHERS    2u
 #define ENG_EF_EXACT     UINT32_MAX /* no ef is good enough: searches scan */
+#define ENG_SNAPS_OPEN   2u /* snapshots open for searching at once */
 
 /* a door bell: rung from anywhere, waited for by one thread (or several that all look again) */
 struct bell {
@@ -294,6 +295,16 @@ struct note {
 };
 void note_apply(struct engine *e, const struct note *n);
 
+/* ---- snapshots open for searching (snaps.c) ----------------------------------------------------------------------------------- */
+struct eng_snap { /* [e->snap_lock] */
+	struct engine *child; /* NULL: an empty place */
+	char name[CONF_SNAPSHOT_NAME_MAX + 1];
+	char dir[128]; /* the child's store_dir */
+	uint32_t users;
+	uint64_t used_ns;
+	bool doomed; /* being dropped */
+};
+
 /* ---- the engine -------------------------------------------------------------------------------------------------------------- */
 struct engine {
 	struct eng_cfg cfg;
@@ -365,6 +376,15 @@ struct engine {
 	_Atomic uint64_t text_commits; /* texts replaced: who read the full text before looks again */
 	struct sem *sem; /* sem.h; NULL where no text is ingested */
 	_Atomic uint32_t text_cid; /* the collection that answers as `text`; 0: the empty one */
+	/* snapshots */
+	struct engine *live; /* a snapshot's engine: the one that knows files as they are; NULL: this is it */
+	pthread_mutex_t snap_lock;
+	pthread_cond_t snap_cond; /* a user has left */
+	struct eng_snap snap[ENG_SNAPS_OPEN];
+	struct wq snap_q;
+	struct thread snapper;
+	/* ingest's own */
+	struct ingest *ing;
 };
 static inline bool eng_ready(const struct engine *e)
 {
@@ -390,6 +410,7 @@ int job_refuse(struct eng_job *j, int rc, const char *detail); /* fills rc and e
 int job_finish(struct engine *e, struct eng_job *j, int rc, bool parked); /* ENG_DONE, or done() is called */
 int job_push(struct engine *e, struct wq *q, struct eng_job *j); /* parks */
 void job_wait_check(struct engine *e);
+void job_poke(struct engine *e); /* eng_poke without the snapshots' engines */
 void search_thread(void *arg);
 void update_thread(void *arg);
 void job_op_done(struct engine *e, struct eng_job *j, int rc); /* one of the operations the job waits for */
@@ -474,6 +495,7 @@ struct judge {
 	size_t scope_n;
 	const char *coll_name;
 	struct obj_key key; /* of the file that passed last */
+	bool gone; /* the last file that did not pass is not there any more (at a snapshot) */
 	bool ghost; /* a file was not where it was said to be */
 	uint64_t ghost_oid;
 };
@@ -481,6 +503,14 @@ int judge_begin(struct judge *g, struct engine *e, struct eng_job *j);
 void judge_end(struct judge *g);
 /* judge_file - 1: readable by the caller, in scope; path in g->path, *st as it is. 0: not a result. @mode R_OK or W_OK */
 int judge_file(struct judge *g, uint64_t oid, struct note_stat *ret_st, uint64_t *ret_ino);
+/* snaps.c */
+void snaps_thread(void *arg);
+void snaps_search(struct engine *e, struct eng_job *j); /* answers the job; on a search thread */
+void snaps_poke(struct engine *e);
+void snaps_close(struct engine *e); /* no thread of @e is left that could search at one */
+void engine_child_free(struct engine *e); /* eng_free of an engine that has no snapshots itself (engine.c) */
+/* snaps_state - what @s, told by an old stamp against the file's stat, is by the file's hash where the live engine knows it */
+enum eng_state snaps_state(struct engine *e, const struct stamp *t, uint64_t oid, enum eng_state s);
 /* perm.c */
 int perm_begin(struct perm_as *as, struct engine *e, const struct eng_caller *who, struct arena *a);
 void perm_end(struct perm_as *as);

@@ -4,6 +4,7 @@
  *     search threads (2)             searches, exports, gets with payload
  *     update thread (1)              puts, deletes, payloads, collections: in the order they came
  *     index thread                   verify
+ *     snapshot thread                snapshots made, dropped, listed (a search at one: snaps.c)
  *     waiters                        wait: until nothing is pending
  *
  * A parked job's done() is called exactly once, by job_finish.  Jobs that wait for operations of the store count them (priv.n[0]);
@@ -40,6 +41,9 @@ static enum perf_op perf_of(const struct eng_job *j)
 	case EV_coll_drop:
 	case EV_coll_info:
 	case EV_coll_list:
+	case EV_snap_create:
+	case EV_snap_drop:
+	case EV_snap_list:
 		return PERF_v_collection;
 	case EV_export:
 		return PERF_v_export;
@@ -243,7 +247,7 @@ void eng_cancel(struct engine *e, struct eng_job *j)
 	atomic_store(&j->cancel, 1);
 	eng_poke(e);
 }
-void eng_poke(struct engine *e)
+void job_poke(struct engine *e)
 {
 	struct eng_job *out = NULL;
 	pthread_mutex_lock(&e->life);
@@ -266,6 +270,11 @@ void eng_poke(struct engine *e)
 		job_finish(e, out, -VX_ERR_cancelled, true);
 	}
 	job_wait_check(e);
+}
+void eng_poke(struct engine *e)
+{
+	job_poke(e);
+	snaps_poke(e);
 }
 
 /* ---- collections ---- */
@@ -379,12 +388,21 @@ int job_dispatch(struct engine *e, struct eng_job *j, bool may_inline)
 			break;
 		}
 		return job_push(e, &e->update_q, j);
+	case EV_snap_create:
+	case EV_snap_drop:
+		if (!job_owner(e, j) || e->cfg.read_only) {
+			rc = job_refuse(j, e->cfg.read_only ? -VX_ERR_read_only : -VX_ERR_not_owner, NULL);
+			break;
+		}
+		return job_push(e, &e->snap_q, j);
+	case EV_snap_list:
+		return job_push(e, &e->snap_q, j);
 	case EV_search:
 		if (e->cfg.components < ENG_search) {
 			rc = job_refuse(j, -VX_ERR_component_off, NULL);
 			break;
 		}
-		if (may_inline && j->inline_ok && search_cheap(e, j)) {
+		if (may_inline && j->inline_ok && !j->at && search_cheap(e, j)) {
 			rc = search_run(e, j);
 			break;
 		}
@@ -483,6 +501,8 @@ void search_thread(void *arg)
 			job_finish(e, j, -VX_ERR_shutting_down, true);
 		else if (atomic_load(&j->cancel))
 			job_finish(e, j, -VX_ERR_cancelled, true);
+		else if (j->verb == EV_search && j->at)
+			snaps_search(e, j);
 		else
 			run_marked(e, j, get_run);
 	}

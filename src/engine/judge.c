@@ -1,7 +1,8 @@
 /* judge.c - is a candidate a result?  A file that exists, at the path given, that the caller may read, in the scope asked for.
  *
  * What the table says of a file's name is checked on the disk each time it is about to be shown: the path must lead, as the caller, to
- * the very object (its key).  Of several hard links the smallest path, bytewise, that the caller can reach is the one that is shown. */
+ * the very object (its key).  At a snapshot the names are those of the live engine, where it knows the object; else the snapshot's own,
+ * which must lead to it still.  Of several hard links the smallest path, bytewise, that the caller can reach is the one that is shown. */
 #include <fcntl.h>
 #include <string.h>
 
@@ -33,7 +34,7 @@ void judge_end(struct judge *g)
 	perm_end(&g->as);
 	if (g->ghost) {
 		g->j->priv.n[2] = 1;
-		walk_want(g->e);
+		walk_want(g->e->live ? g->e->live : g->e);
 	}
 }
 static bool in_scope(const struct judge *g, const char *path)
@@ -41,18 +42,18 @@ static bool in_scope(const struct judge *g, const char *path)
 	return !g->scope_n || (!strncmp(path, g->scope, g->scope_n) && (!path[g->scope_n] || path[g->scope_n] == '/'));
 }
 /* the smallest path of the object in scope that is greater than g->path ("" at first) into g->path. 0: none left */
-static int next_path(struct judge *g, uint64_t oid, bool first, struct obj_key *key)
+static int next_path(struct judge *g, struct engine *e, uint64_t oid, bool first, struct obj_key *key)
 {
 	int found = 0;
 	unsigned n = 0;
-	pthread_rwlock_rdlock(&g->e->objects);
-	const struct eng_obj *o = obj_by_oid(&g->e->t, oid);
+	pthread_rwlock_rdlock(&e->objects);
+	const struct eng_obj *o = obj_by_oid(&e->t, oid);
 	if (o)
 		*key = o->key;
 	char *best = g->path2;
 	if (o && first && o->links && !o->links->obj_next) { /* one name: no comparing */
 		found = link_path(o->links, g->path, CONF_PATH_MAX + 1) > 0 && in_scope(g, g->path);
-		pthread_rwlock_unlock(&g->e->objects);
+		pthread_rwlock_unlock(&e->objects);
 		return found;
 	}
 	char *last = first ? NULL : arena_strndup(g->j->arena, g->path, strlen(g->path));
@@ -67,7 +68,7 @@ static int next_path(struct judge *g, uint64_t oid, bool first, struct obj_key *
 			memcpy(best, g->path, strlen(g->path) + 1);
 			found = 1;
 		}
-	pthread_rwlock_unlock(&g->e->objects);
+	pthread_rwlock_unlock(&e->objects);
 	if (found)
 		memcpy(g->path, best, strlen(best) + 1);
 	return found;
@@ -94,13 +95,14 @@ static int at_path(struct judge *g, const struct obj_key *key, struct note_stat 
 	*ret_ino = st.st_ino;
 	return S_ISREG(st.st_mode);
 }
-int judge_file(struct judge *g, uint64_t oid, struct note_stat *ret_st, uint64_t *ret_ino)
+/* by the names that @e's table has of the object. 1 or 0; -ESTALE: they lead elsewhere, and no note is about to put that right */
+static int judge_in(struct judge *g, struct engine *e, uint64_t oid, struct note_stat *ret_st, uint64_t *ret_ino)
 {
 	struct obj_key key = {0};
 	for (unsigned tries = 0; tries < 4; tries++) {
-		uint64_t seq = atomic_load(&g->e->change_seq);
+		uint64_t seq = atomic_load(&e->change_seq);
 		bool stale = false;
-		for (bool first = true; next_path(g, oid, first, &key); first = false) {
+		for (bool first = true; next_path(g, e, oid, first, &key); first = false) {
 			int rc = at_path(g, &key, ret_st, ret_ino);
 			if (rc > 0) {
 				g->key = key;
@@ -110,12 +112,51 @@ int judge_file(struct judge *g, uint64_t oid, struct note_stat *ret_st, uint64_t
 		}
 		if (!stale)
 			return 0;
-		if (atomic_load(&g->e->change_seq) == seq) {
-			/* the table is wrong and no note is about to put it right, but one that has not reached us yet */
-			g->ghost = true;
-			g->ghost_oid = oid;
-			return 0;
-		}
+		if (atomic_load(&e->change_seq) == seq)
+			return -ESTALE; /* or a note has not reached us yet */
 	}
+	return 0;
+}
+/* the same object in the live engine's table; 0: not there */
+static uint64_t oid_now(struct engine *e, uint64_t oid)
+{
+	struct obj_key key = {0};
+	pthread_rwlock_rdlock(&e->objects);
+	const struct eng_obj *o = obj_by_oid(&e->t, oid);
+	if (o)
+		key = o->key;
+	pthread_rwlock_unlock(&e->objects);
+	pthread_rwlock_rdlock(&e->live->objects);
+	o = key.len ? obj_by_key(&e->live->t, &key) : NULL;
+	uint64_t now = o && o->kind == STORE_OBJ_file && o->links ? o->oid : 0;
+	pthread_rwlock_unlock(&e->live->objects);
+	return now;
+}
+/* what is gone has no permissions to ask: only the owner is told of it, by the path it had */
+static void judge_gone(struct judge *g, uint64_t oid)
+{
+	if (!job_owner(g->e, g->j))
+		return;
+	pthread_rwlock_rdlock(&g->e->objects);
+	const struct eng_obj *o = obj_by_oid(&g->e->t, oid);
+	g->gone = o && obj_path(o, g->path, CONF_PATH_MAX + 1) > 0 && in_scope(g, g->path);
+	if (g->gone)
+		g->key = o->key;
+	pthread_rwlock_unlock(&g->e->objects);
+}
+int judge_file(struct judge *g, uint64_t oid, struct note_stat *ret_st, uint64_t *ret_ino)
+{
+	struct engine *e = g->e;
+	uint64_t now = e->live ? oid_now(e, oid) : 0;
+	g->gone = false;
+	int rc = judge_in(g, now ? e->live : e, now ? now : oid, ret_st, ret_ino);
+	if (rc >= 0)
+		return rc;
+	if (e->live && !now) {
+		judge_gone(g, oid);
+		return 0;
+	}
+	g->ghost = true;
+	g->ghost_oid = oid;
 	return 0;
 }

@@ -295,12 +295,15 @@ void lazy_close(struct engine *e)
 }
 static int start_workers(struct engine *e)
 {
-	VX_TRY(thread_start(&e->indexer, "vx-index", ENG_WORKER_STACK, index_thread, e));
-	VX_TRY(thread_start(&e->updater, "vx-update", ENG_WORKER_STACK, update_thread, e));
 	for (unsigned i = 0; i < ENG_SEARCHERS; i++)
 		VX_TRY(thread_start(
 		        &e->searcher[i], i ? "vx-search2" : "vx-search1", ENG_WORKER_STACK, search_thread, e));
 	VX_TRY(sem_start(e));
+	if (e->live) /* nothing changes in a snapshot */
+		return 0;
+	VX_TRY(thread_start(&e->snapper, "vx-snap", ENG_WORKER_STACK, snaps_thread, e));
+	VX_TRY(thread_start(&e->indexer, "vx-index", ENG_WORKER_STACK, index_thread, e));
+	VX_TRY(thread_start(&e->updater, "vx-update", ENG_WORKER_STACK, update_thread, e));
 	return thread_start(&e->ingester, "vx-ingest", ENG_WORKER_STACK, ingest_thread, e);
 }
 static int open_all(struct engine *e, struct vx_errinfo *err)
@@ -313,7 +316,8 @@ static int open_all(struct engine *e, struct vx_errinfo *err)
 	struct load l = {.e = e};
 	VX_TRY(store_load(e->st, &cb, &l));
 	sem_load(e);
-	baseline_load(e);
+	if (!e->live)
+		baseline_load(e);
 	struct obj_key root;
 	VX_TRY(objkey_at(e->cfg.root_fd, "", &root));
 	pthread_rwlock_wrlock(&e->objects);
@@ -340,7 +344,7 @@ static int open_all(struct engine *e, struct vx_errinfo *err)
 		open_graph(e, c);
 		pthread_mutex_unlock(&c->lock);
 	}
-	if (files || e->cfg.components == ENG_all || e->rebind)
+	if (!e->live && (files || e->cfg.components == ENG_all || e->rebind))
 		atomic_store(&e->walk_due, 1);
 	uint64_t now = os_real_ns(e->os);
 	if (atomic_load(&e->text_ver) < now)
@@ -353,7 +357,7 @@ static void open_once(struct engine *e)
 	struct vx_errinfo err = {.position = -1};
 	uint64_t t0 = os_mono_ns(e->os);
 	int rc = open_all(e, &err);
-	if (rc >= 0 && !e->indexer.started)
+	if (rc >= 0 && !e->searcher[0].started)
 		rc = start_workers(e);
 	if (rc < 0) {
 		if (e->st) {
@@ -374,11 +378,13 @@ static void open_once(struct engine *e)
 		e->fail.code = rc;
 		atomic_store_explicit(&e->state, ENGS_failed, memory_order_release);
 		log_rc(LOGL_error, "engine: the vector store cannot be opened", rc);
-		event_post("store_failed", err_text(rc), e->retry_s);
+		if (!e->live)
+			event_post("store_failed", err_text(rc), e->retry_s);
 	} else {
 		e->retry_s = 0;
 		note_keep_replay(e);
-		event_post("store_ready", e->cfg.dir, store_generation(e->st));
+		if (!e->live)
+			event_post("store_ready", e->cfg.dir, store_generation(e->st));
 		atomic_store_explicit(&e->state, ENGS_ready, memory_order_release);
 	}
 	struct eng_job *j = parked_take(e);
@@ -405,7 +411,7 @@ void lazy_thread(void *arg)
 	struct engine *e = arg;
 	bool rested = false;
 	for (;;) {
-		uint64_t rings = bell_rings(&e->life_bell), tick = baseline_step(e);
+		uint64_t rings = bell_rings(&e->life_bell), tick = e->live ? WQ_FOREVER : baseline_step(e);
 		pthread_mutex_lock(&e->life);
 		int st = atomic_load(&e->state);
 		uint64_t now = os_mono_ns(e->os), wait = WQ_FOREVER;

@@ -47,17 +47,23 @@ int search_take_chunk(struct search *s, const struct store_fts_hit *hit, float d
 		return rc;
 	if (!passes || !search_passes(s, hit->oid))
 		return 0;
-	if ((s->exclude && hit->oid == s->exclude_oid) || !judge_file(&s->g, hit->oid, &st, &ino))
+	if (s->exclude && hit->oid == s->exclude_oid)
+		return 0;
+	bool there = judge_file(&s->g, hit->oid, &st, &ino);
+	if (!there && !s->g.gone)
 		return 0;
 	pthread_rwlock_rdlock(&e->objects);
 	const struct eng_obj *o = obj_by_oid(&e->t, hit->oid);
-	enum eng_state state = o ? text_state(o, &st) : ENG_STATE_none;
+	enum eng_state state = !o ? ENG_STATE_none : there ? text_state(o, &st) : ENG_STATE_gone;
+	struct stamp stamp = o ? o->text_stamp : (struct stamp){0};
 	if (o && o->text_commit > s->text_seen) /* between the first look and this one */
 		state = ENG_STATE_none;
 	bool again =
 	        o && (state == ENG_STATE_pending || (state == ENG_STATE_stale && !text_changed(o))) && !obj_queued(o);
 	pthread_rwlock_unlock(&e->objects);
-	if (again && e->cfg.components == ENG_all)
+	if (e->live)
+		state = snaps_state(e, &stamp, hit->oid, state);
+	else if (again && e->cfg.components == ENG_all)
 		search_look_again(e, hit->oid, QF_TEXT | QF_HASH);
 	if (state == ENG_STATE_none || state == ENG_STATE_error || (state == ENG_STATE_stale && !s->j->stale))
 		return 0;
@@ -69,7 +75,7 @@ int search_take_chunk(struct search *s, const struct store_fts_hit *hit, float d
 	if (!f->h.path)
 		return -VX_ERR_arena_full;
 	f->h.collection = "text";
-	f->h.ino = ino;
+	f->h.ino = there ? ino : 0;
 	f->h.key = s->g.key;
 	f->h.score = hit->score;
 	f->h.distance = distance;

@@ -32,21 +32,27 @@ static int take_file(struct search *s, struct eng_coll *c, uint64_t oid, uint32_
 		if (!passes)
 			return 0;
 	}
-	if (!judge_file(&s->g, oid, &st, &ino))
+	bool there = judge_file(&s->g, oid, &st, &ino);
+	if (!there && !s->g.gone)
 		return 0;
 	enum eng_state state = ENG_STATE_none;
+	struct stamp stamp = {0};
 	bool queued = false;
 	pthread_rwlock_rdlock(&e->objects);
 	struct eng_obj *o = obj_by_oid(&e->t, oid);
 	const struct eng_vec *v = o ? obj_vec(o, c->info.cid) : NULL;
-	if (v && v->row == row)
-		state = vec_state(v, &st);
+	if (v && v->row == row) {
+		state = there ? vec_state(v, &st) : ENG_STATE_gone;
+		stamp = v->stamp;
+	}
 	queued = o && obj_queued(o);
 	bool held = v && v->bind_wait;
 	pthread_rwlock_unlock(&e->objects);
 	if (state == ENG_STATE_none)
 		return 0; /* replaced while we looked */
-	if (state == ENG_STATE_pending && !queued && !held)
+	if (e->live)
+		state = snaps_state(e, &stamp, oid, state);
+	else if (state == ENG_STATE_pending && !queued && !held)
 		search_look_again(e, oid, QF_HASH);
 	if (state == ENG_STATE_stale && !s->j->stale)
 		return 0;
@@ -57,7 +63,7 @@ static int take_file(struct search *s, struct eng_coll *c, uint64_t oid, uint32_
 	f->h.path = arena_strndup(s->j->arena, s->g.path, strlen(s->g.path));
 	if (!f->h.path)
 		return -VX_ERR_arena_full;
-	f->h.ino = ino;
+	f->h.ino = there ? ino : 0;
 	f->h.key = s->g.key;
 	f->h.score = score;
 	f->h.distance = dist;

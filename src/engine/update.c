@@ -716,6 +716,9 @@ void update_run(struct engine *e, struct eng_job *j)
 	case EV_model:
 	case EV_locate:
 	case EV_index:
+	case EV_snap_create:
+	case EV_snap_drop:
+	case EV_snap_list:
 		rc = -VX_ERR_unknown_verb;
 		break;
 	}

@@ -304,6 +304,8 @@ static int value(struct ask *a, enum vq_key key)
 	case VQK_collection:
 	case VQK_name:
 		return coll_name(a, &j->coll);
+	case VQK_at:
+		return coll_name(a, &j->at); /* the same letters, as many */
 	case VQK_vector:
 		return vector(a, &j->vec, &j->vec_bytes);
 	case VQK_text: {
@@ -467,6 +469,10 @@ static int whole(struct ask *a)
 			if (!has(a, VQK_metric))
 				j->coll_new.metric = (uint8_t)vq_metric_by_name("cosine", 6);
 		}
+	} else if (v == EV_snap_create || v == EV_snap_drop) {
+		VX_TRY(need(a, has(a, VQK_name), "\"name\" is missing"));
+		j->at = j->coll;
+		j->coll = NULL;
 	} else if (v == EV_wait) {
 		j->wait = true;
 	} else {

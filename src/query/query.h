@@ -86,7 +86,7 @@ int vq_payload_check(const char *p, size_t n);
 	X(verb) X(collection) X(vector) X(text) X(like) X(k) X(ef) X(exact) X(filter) X(scope) X(mode) X(wait)         \
 	X(stale) X(with_vectors) X(with_payload) X(snippet) X(group) X(min_score) X(id) X(path) X(payload) X(points)   \
 	X(name) X(dim) X(metric) X(dtype) X(M) X(ef_construction) X(cursor) X(limit) X(rescan) X(durable) X(vectors)  \
-	X(target_recall) X(recall) X(combine) X(warn) X(critical) X(bytes) X(nth) X(folder)
+	X(target_recall) X(recall) X(combine) X(warn) X(critical) X(bytes) X(nth) X(folder) X(at)
 /* clang-format on */
 enum vq_key {
 #define X(n) VQK_##n,

@@ -304,6 +304,8 @@ static void answer(struct sbuf *b, const struct eng_job *j)
 	case EV_status:
 	case EV_locate:
 	case EV_verify:
+	case EV_snap_create:
+	case EV_snap_list:
 		sb_bytes(b, j->out_text, j->out_text_n);
 		break;
 	case EV_wait:
@@ -334,6 +336,7 @@ static void answer(struct sbuf *b, const struct eng_job *j)
 	case EV_del:
 	case EV_payload:
 	case EV_coll_drop:
+	case EV_snap_drop:
 	case EV_retry:
 	case EV_model:
 		head(b, j);

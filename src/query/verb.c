@@ -10,14 +10,14 @@
 #define SEARCH                                                                                                         \
 	(K(verb) | K(collection) | K(vector) | K(text) | K(like) | K(k) | K(ef) | K(exact) | K(filter) | K(scope) |    \
 	        K(mode) | K(wait) | K(stale) | K(with_vectors) | K(with_payload) | K(snippet) | K(group) |             \
-	        K(combine) | K(min_score))
+	        K(combine) | K(min_score) | K(at))
 #define COLL (K(verb) | K(collection) | K(name))
 
 static const struct verb table[] = {
         {"search", VEXFS_OP_SEARCH, EV_search, false, false, PERF_v_search, SEARCH},
         {"batch_search", VEXFS_OP_BATCH_SEARCH, EV_search, false, false, PERF_v_search,
                 K(verb) | K(collection) | K(vectors) | K(k) | K(ef) | K(exact) | K(filter) | K(scope) | K(stale) |
-                        K(wait) | K(min_score) | K(with_vectors) | K(with_payload)},
+                        K(wait) | K(min_score) | K(with_vectors) | K(with_payload) | K(at)},
         {"put", VEXFS_OP_PUT, EV_put, false, true, PERF_v_put, TARGET | K(vector) | K(payload) | K(points) | K(wait)},
         {"batch_put", VEXFS_OP_BATCH_PUT, EV_batch_put, false, true, PERF_v_batch_put,
                 K(verb) | K(collection) | K(points) | K(wait)},
@@ -31,6 +31,9 @@ static const struct verb table[] = {
                 COLL | K(dim) | K(metric) | K(dtype) | K(M) | K(ef_construction) | K(ef) | K(target_recall)},
         {"collection_drop", VEXFS_OP_COLLECTION_DROP, EV_coll_drop, false, true, PERF_v_collection, COLL},
         {"collection_info", VEXFS_OP_COLLECTION_INFO, EV_coll_info, false, false, PERF_v_collection, COLL},
+        {"snapshot_create", 0, EV_snap_create, true, true, PERF_v_collection, K(verb) | K(name)},
+        {"snapshot_drop", 0, EV_snap_drop, true, true, PERF_v_collection, K(verb) | K(name)},
+        {"snapshots", 0, EV_snap_list, false, false, PERF_v_collection, K(verb)},
         {"export", VEXFS_OP_EXPORT, EV_export, false, false, PERF_v_export,
                 K(verb) | K(collection) | K(cursor) | K(limit) | K(with_payload)},
         {"verify", 0, EV_verify, true, false, PERF_v_verify, K(verb) | K(collection) | K(recall)},
@@ -83,7 +86,7 @@ static int named(const char *const *names, size_t count, const char *s, size_t n
 	return -VX_ERR_bad_value;
 }
 
-static const char *const states[] = {"none", "fresh", "stale", "pending", "error"};
+static const char *const states[] = {"none", "fresh", "stale", "pending", "error", "gone"};
 /* in the order of enum vx_metric and enum vx_dtype, which the UAPI's numbers repeat */
 static const char *const metrics[] = {"l2", "cosine", "dot", "l1", "hamming"};
 static const char *const dtypes[] = {"f32", "f16", "bf16", "i8", "binary"};

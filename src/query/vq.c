@@ -91,7 +91,11 @@ static void account(struct vq *q)
 		perf_op((enum perf_op)q->verb->perf, os_mono_ns(eng_cfg(q->e)->os) - q->t0_ns,
 		        q->j.vec_bytes + q->j.ret_vec_bytes);
 	if (q->verb && q->verb->mutates && q->j.rc >= 0)
-		event_post(q->verb->name, q->j.coll ? q->j.coll : "default", q->j.point_n ? q->j.point_n : 1);
+		event_post(q->verb->name,
+		        q->j.at     ? q->j.at
+		        : q->j.coll ? q->j.coll
+		                    : "default",
+		        q->j.point_n ? q->j.point_n : 1);
 }
 
 /* the results of one query of a batch are put aside and the next one is set up. False: that was the last */

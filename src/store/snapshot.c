@@ -24,6 +24,7 @@
 #define COPY_BYTES   (256u << 10)
 #define COPY_HOLE    4096u
 #define BACKUP_PAGES 256
+#define NAMES_BYTES  4096u
 #define SRC          ".src" /* second name of a slot file that is still to be copied */
 
 static bool name_ok(const char *s)
@@ -52,30 +53,56 @@ static int dir_open(struct store *st, int at, const char *name)
 
 /* ---- directories ------------------------------------------------------------------------------------------------------------ */
 
-/* call fn for each name but "." and ".." */
-static int each_name(
-        struct store *st, int dir, int (*fn)(struct store *st, int dir, const char *name, void *u), void *u)
+/* the names in a directory but "." and "..", one after the other */
+struct names {
+	struct os *os;
+	int fd, rc;
+	ssize_t n, at;
+	uint8_t *buf; /* NAMES_BYTES */
+};
+
+static int names_open(struct names *w, struct store *st, int dir)
 {
-	uint8_t buf[1024] __attribute__((aligned(8)));
-	int fd = dir_open(st, dir, "."), rc = 0;
-	ssize_t n;
-	if (fd < 0)
-		return fd;
-	while (rc >= 0 && (n = os_getdents(st->os, fd, buf, sizeof buf)) > 0)
-		for (ssize_t at = 0;
-		        at < n && rc >= 0;) { /* linux_dirent64: u64 ino, i64 off, u16 reclen, u8 type, name */
-			uint16_t reclen;
-			const char *name = (const char *)buf + at + 19;
-			memcpy(&reclen, buf + at + 16, sizeof reclen);
-			at += reclen;
-			if (strcmp(name, ".") && strcmp(name, ".."))
-				rc = fn(st, dir, name, u);
-		}
-	(void)os_close(st->os, fd); /* read only */
-	return rc < 0 ? rc : n < 0 ? (int)n : 0;
+	*w = (struct names){.os = st->os, .fd = dir_open(st, dir, "."), .buf = mem_alloc(MEM_store, NAMES_BYTES)};
+	if (w->fd >= 0 && w->buf)
+		return 0;
+	int rc = w->fd < 0 ? w->fd : -ENOMEM;
+	if (w->fd >= 0)
+		(void)os_close(st->os, w->fd); /* read only */
+	mem_free(MEM_store, w->buf);
+	return rc;
 }
 
-static int remove_entry(struct store *st, int dir, const char *name, void *u)
+/* NULL: the end, or w->rc < 0. It lives until the next call */
+static const char *names_next(struct names *w)
+{
+	for (;;) {
+		if (w->at >= w->n) {
+			w->n = os_getdents(w->os, w->fd, w->buf, NAMES_BYTES);
+			w->at = 0;
+			if (w->n <= 0) {
+				w->rc = (int)w->n;
+				return NULL;
+			}
+		}
+		uint16_t reclen; /* linux_dirent64: u64 ino, i64 off, u16 reclen, u8 type, name */
+		const char *name = (const char *)w->buf + w->at + 19;
+		memcpy(&reclen, w->buf + w->at + 16, sizeof reclen);
+		w->at += reclen;
+		if (strcmp(name, ".") && strcmp(name, ".."))
+			return name;
+	}
+}
+
+/* @rc: of the work done meanwhile, which comes first */
+static int names_close(struct names *w, int rc)
+{
+	(void)os_close(w->os, w->fd); /* read only */
+	mem_free(MEM_store, w->buf);
+	return rc < 0 || w->rc == 0 ? rc : w->rc;
+}
+
+static int remove_entry(struct store *st, int dir, const char *name)
 {
 	int rc = os_unlinkat(st->os, dir, name, 0);
 	if (rc != -EISDIR && rc != -EPERM)
@@ -90,31 +117,37 @@ static int remove_entry(struct store *st, int dir, const char *name, void *u)
 /* a store's directory: files, and directories of files */
 static int remove_store(struct store *st, int snap, const char *name)
 {
+	struct names w;
+	const char *sub;
 	int dir = dir_open(st, snap, name);
 	if (dir == -ENOENT)
 		return 0;
 	VX_TRY(dir);
-	int rc = each_name(st, dir, remove_entry, NULL);
+	int rc = names_open(&w, st, dir);
+	if (!rc) {
+		while (!rc && (sub = names_next(&w)))
+			rc = remove_entry(st, dir, sub);
+		rc = names_close(&w, rc);
+	}
 	(void)os_close(st->os, dir); /* read only */
 	return rc < 0 ? rc : os_unlinkat(st->os, snap, name, AT_REMOVEDIR);
 }
 
-static int sweep_entry(struct store *st, int snap, const char *name, void *u)
-{
-	if (name[0] == '.') {
-		int rc = remove_store(st, snap, name);
-		if (rc < 0)
-			log_rc(LOGL_warn, "store: what is left of a snapshot cannot be removed", rc);
-	}
-	return 0;
-}
-
 void snapshots_sweep(struct store *st)
 {
+	struct names w;
+	const char *name;
 	int snap = dir_open(st, st->dirfd, SNAP_DIR);
 	if (snap < 0)
 		return;
-	(void)each_name(st, snap, sweep_entry, NULL); /* free space: told above, tried again at the next opening */
+	if (names_open(&w, st, snap) == 0) {
+		while ((name = names_next(&w))) {
+			int rc = name[0] == '.' ? remove_store(st, snap, name) : 0;
+			if (rc < 0) /* free space: tried again at the next opening */
+				log_rc(LOGL_warn, "store: what is left of a snapshot cannot be removed", rc);
+		}
+		(void)names_close(&w, 0); /* as above */
+	}
 	(void)os_close(st->os, snap); /* read only */
 }
 
@@ -287,9 +320,9 @@ static int copy_pieces(struct copying *k, int in, int out, uint64_t size)
 }
 
 /* finish one file of a collection: copy what was only linked, sync what was cloned or copied */
-static int finish_file(struct store *st, int dir, const char *name, void *u)
+static int finish_file(struct copying *k, int dir, const char *name)
 {
-	struct copying *k = u;
+	struct store *st = k->st;
 	char src[32];
 	struct stat sb;
 	size_t n = strlen(name);
@@ -315,17 +348,36 @@ static int finish_file(struct store *st, int dir, const char *name, void *u)
 	return rc;
 }
 
-static int finish_entry(struct store *st, int dir, const char *name, void *u)
+static int finish_coll(struct copying *k, int dir, const char *name)
 {
+	struct names w;
+	const char *file;
+	struct store *st = k->st;
 	if (name[0] != 'c' || name[1] < '0' || name[1] > '9')
 		return 0;
 	int sub = dir_open(st, dir, name);
 	VX_TRY(sub);
-	int rc = each_name(st, sub, finish_file, u);
+	int rc = names_open(&w, st, sub);
+	if (!rc) {
+		while (!rc && (file = names_next(&w)))
+			rc = finish_file(k, sub, file);
+		rc = names_close(&w, rc);
+	}
 	if (!rc)
 		rc = os_fsync(st->os, sub);
 	(void)os_close(st->os, sub); /* read only */
 	return rc;
+}
+
+static int finish(struct copying *k, int dir)
+{
+	struct names w;
+	const char *name;
+	int rc = names_open(&w, k->st, dir);
+	VX_TRY(rc);
+	while (!rc && (name = names_next(&w)))
+		rc = finish_coll(k, dir, name);
+	return names_close(&w, rc);
 }
 
 static int backup_run(struct copying *k, struct catalog *from, struct catalog *to)
@@ -386,7 +438,7 @@ static int make(struct store *st, struct freeze *f, const _Atomic int *stop, uin
 	if (!rc)
 		rc = freeze(st, f);
 	if (!rc)
-		rc = each_name(st, f->dir, finish_entry, &k);
+		rc = finish(&k, f->dir);
 	if (!rc)
 		rc = copy_catalog(&k, f, made_ns);
 	cat_close(&f->cat);
@@ -413,10 +465,15 @@ static int snap_open(struct store *st, bool create)
 	return dir_open(st, st->dirfd, SNAP_DIR);
 }
 
-static int count_entry(struct store *st, int snap, const char *name, void *u)
+static int count(struct store *st, int snap)
 {
-	*(uint32_t *)u += name[0] != '.';
-	return 0;
+	struct names w;
+	const char *name;
+	int n = 0;
+	VX_TRY(names_open(&w, st, snap));
+	while ((name = names_next(&w)))
+		n += name[0] != '.';
+	return names_close(&w, n);
 }
 
 static int create_in(struct store *st, int snap, const char *name, const _Atomic int *stop, struct store_snap *ret)
@@ -424,11 +481,11 @@ static int create_in(struct store *st, int snap, const char *name, const _Atomic
 	char tmp[CONF_SNAPSHOT_NAME_MAX + 8];
 	struct freeze f = {0};
 	struct stat sb;
-	uint32_t n = 0;
 	if (os_fstatat(st->os, snap, name, &sb, AT_SYMLINK_NOFOLLOW) == 0)
 		return -VX_ERR_snapshot_exists;
-	VX_TRY(each_name(st, snap, count_entry, &n));
-	if (n >= CONF_SNAPSHOTS_MAX)
+	int n = count(st, snap);
+	VX_TRY(n);
+	if (n >= (int)CONF_SNAPSHOTS_MAX)
 		return -VX_ERR_snapshot_limit;
 	join(tmp, sizeof tmp, ".new-", name);
 	VX_TRY(remove_store(st, snap, tmp));
@@ -471,11 +528,6 @@ int store_snapshot_create(struct store *st, const char *name, const _Atomic int 
 
 /* ---- the others ---------------------------------------------------------------------------------------------------------------- */
 
-struct listing {
-	struct store_snap *ret;
-	uint32_t n;
-};
-
 static void read_snap(struct store *st, int snap, struct store_snap *s)
 {
 	char path[64];
@@ -507,31 +559,31 @@ static void read_snap(struct store *st, int snap, struct store_snap *s)
 	s->chunks = state.chunks;
 }
 
-static int list_entry(struct store *st, int snap, const char *name, void *u)
-{
-	struct listing *l = u;
-	if (!name_ok(name) || l->n == CONF_SNAPSHOTS_MAX)
-		return 0; /* a foreign file */
-	uint32_t at = l->n++;
-	for (; at && strcmp(l->ret[at - 1].name, name) > 0; at--)
-		l->ret[at] = l->ret[at - 1];
-	l->ret[at] = (struct store_snap){0};
-	memcpy(l->ret[at].name, name, strlen(name) + 1);
-	return 0;
-}
-
 int store_snapshot_list(struct store *st, struct store_snap *ret)
 {
-	struct listing l = {.ret = ret};
+	struct names w;
+	const char *name;
+	uint32_t n = 0;
 	int snap = snap_open(st, false);
 	if (snap == -ENOENT)
 		return 0;
 	VX_TRY(snap);
-	int rc = each_name(st, snap, list_entry, &l);
-	for (uint32_t i = 0; !rc && i < l.n; i++)
+	int rc = names_open(&w, st, snap);
+	while (!rc && n < CONF_SNAPSHOTS_MAX && (name = names_next(&w))) {
+		uint32_t at = n;
+		if (!name_ok(name))
+			continue; /* a foreign file */
+		for (n++; at && strcmp(ret[at - 1].name, name) > 0; at--)
+			ret[at] = ret[at - 1];
+		ret[at] = (struct store_snap){0};
+		memcpy(ret[at].name, name, strlen(name) + 1);
+	}
+	if (!rc)
+		rc = names_close(&w, 0);
+	for (uint32_t i = 0; !rc && i < n; i++)
 		read_snap(st, snap, &ret[i]);
 	(void)os_close(st->os, snap); /* read only */
-	return rc < 0 ? rc : (int)l.n;
+	return rc < 0 ? rc : (int)n;
 }
 
 int store_snapshot_drop(struct store *st, const char *name)
@@ -598,9 +650,8 @@ static void say_of(void *u, const char *line)
 	a->say(a->u, sbuf_cstr(&b)); /* a cut line is still told */
 }
 
-static int verify_entry(struct store *st, int snap, const char *name, void *u)
+static int verify_snap(struct verify_all *a, struct store *st, int snap, const char *name)
 {
-	struct verify_all *a = u;
 	char path[CONF_SNAPSHOT_NAME_MAX + 40];
 	struct store_verify_report r;
 	if (!name_ok(name))
@@ -636,7 +687,14 @@ int store_verify(const struct store_cfg *cfg, bool repair, void (*say)(void *u, 
 	int snap = here ? dir_open(here, dir, SNAP_DIR) : -ENOMEM, s = 0;
 	(void)os_close(cfg->os, dir); /* read only */
 	if (snap >= 0) {
-		s = each_name(here, snap, verify_entry, &a);
+		struct names w;
+		const char *name;
+		s = names_open(&w, here, snap);
+		if (!s) {
+			while (!s && (name = names_next(&w)))
+				s = verify_snap(&a, here, snap, name);
+			s = names_close(&w, s);
+		}
 		(void)os_close(cfg->os, snap); /* read only */
 	}
 	mem_free(MEM_store, here);

@@ -385,68 +385,90 @@ static void on_damaged(void *u, const char *table, uint64_t id)
 		snprintf(v->why, sizeof v->why, "damaged row of %s", table);
 }
 
-struct wait_read {
+/* What only reads can tell, payloads and texts, is asked for all at once: a check then wakes up some times, not some hundred, which on a
+ * busy machine is most of what a power cut costs. */
+struct ask {
 	struct store_read r;
-	pthread_mutex_t m;
-	pthread_cond_t c;
-	bool done;
+	struct arena a;
+	uint32_t f;
+	char text[80];
 };
-static void read_done(struct store_read *r)
+static struct ask asks[FILES * 5];
+static uint32_t asks_n, asks_out;
+static pthread_mutex_t ask_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t ask_cond = PTHREAD_COND_INITIALIZER;
+static void ask_done(struct store_read *r)
 {
-	struct wait_read *w = r->u;
-	pthread_mutex_lock(&w->m);
-	w->done = true;
-	pthread_cond_signal(&w->c);
-	pthread_mutex_unlock(&w->m);
+	pthread_mutex_lock(&ask_lock);
+	if (!--asks_out)
+		pthread_cond_signal(&ask_cond);
+	pthread_mutex_unlock(&ask_lock);
 }
-static int read_wait(struct store *st, struct wait_read *w)
+static struct ask *ask(enum store_read_kind kind, uint32_t f)
 {
-	w->r.u = w;
-	w->r.done = read_done;
-	pthread_mutex_init(&w->m, NULL);
-	pthread_cond_init(&w->c, NULL);
-	if (store_read(st, &w->r) < 0)
-		return -1;
-	pthread_mutex_lock(&w->m);
-	while (!w->done)
-		pthread_cond_wait(&w->c, &w->m);
-	pthread_mutex_unlock(&w->m);
-	return w->r.rc;
+	struct ask *k = &asks[asks_n++];
+	memset(k, 0, sizeof *k);
+	arena_init(&k->a, MEM_misc, 1 << 20);
+	k->f = f;
+	k->r = (struct store_read){.kind = kind, .oid = f + 2, .arena = &k->a, .done = ask_done};
+	return k;
 }
-
-static void look_payload(struct view *v, uint32_t f, struct arena *a)
+static void ask_text(uint32_t f, uint64_t x)
+{
+	struct ask *k = ask(SRD_fts, f);
+	snprintf(k->text, sizeof k->text, "w%" PRIu64, x);
+	k->r.text = k->text;
+	k->r.text_n = (uint32_t)strlen(k->text);
+	k->r.limit = 10;
+	for (uint32_t ord = 0; ord < 3; ord++) {
+		k = ask(SRD_chunk, f);
+		k->r.ord = ord;
+		text_fill(k->text, sizeof k->text, x, ord);
+	}
+}
+static void told_payload(struct view *v, const struct ask *k)
 {
 	static char want[16384];
-	struct wait_read w = {.r = {.kind = SRD_payload, .oid = f + 2, .arena = a}};
-	int rc = read_wait(v->st, &w);
-	if (rc < 0) {
-		why(v, "a payload that cannot be read, file", f);
-		return;
-	}
 	for (uint64_t x = 1; x <= OPS_MAX; x++) {
 		uint32_t n = 2 + (uint32_t)(hash64(&x, 8, 1) % 9000);
-		if (n == w.r.data_n && pay_fill(want, x) == n && !memcmp(want, w.r.data, n)) {
-			v->m.f[f].pay = x;
+		if (n == k->r.data_n && pay_fill(want, x) == n && !memcmp(want, k->r.data, n)) {
+			v->m.f[k->f].pay = x;
 			return;
 		}
 	}
-	why(v, "a payload nobody wrote, file", f);
+	why(v, "a payload nobody wrote, file", k->f);
 }
-static void look_text(struct view *v, uint32_t f, struct arena *a)
+static void told(struct view *v, const struct ask *k)
 {
-	char word[80];
-	uint64_t x = v->m.f[f].text;
-	snprintf(word, sizeof word, "w%" PRIu64, x);
-	struct wait_read w = {
-	        .r = {.kind = SRD_fts, .text = word, .text_n = (uint32_t)strlen(word), .limit = 10, .arena = a}};
-	int rc = read_wait(v->st, &w);
-	if (rc < 0 || w.r.hit_n != 3 || w.r.hits[0].oid != f + 2)
-		why(v, "text that is not found, file", f);
-	for (uint32_t ord = 0; ord < 3; ord++) {
-		struct wait_read c = {.r = {.kind = SRD_chunk, .oid = f + 2, .ord = ord, .arena = a}};
-		text_fill(word, sizeof word, x, ord);
-		if (read_wait(v->st, &c) < 0 || strcmp(c.r.hits[0].snippet, word))
-			why(v, "a chunk that is not what was written, file", f);
+	if (k->r.kind == SRD_payload && k->r.rc < 0)
+		why(v, "a payload that cannot be read, file", k->f);
+	else if (k->r.kind == SRD_payload)
+		told_payload(v, k);
+	else if (k->r.kind == SRD_fts && (k->r.rc < 0 || k->r.hit_n != 3 || k->r.hits[0].oid != k->f + 2))
+		why(v, "text that is not found, file", k->f);
+	else if (k->r.kind == SRD_chunk && (k->r.rc < 0 || strcmp(k->r.hits[0].snippet, k->text)))
+		why(v, "a chunk that is not what was written, file", k->f);
+}
+static void look_deep(struct view *v)
+{
+	asks_n = asks_out = 0;
+	for (uint32_t f = 0; f < FILES; f++) {
+		if (v->pay[f])
+			ask(SRD_payload, f);
+		if (v->m.f[f].text)
+			ask_text(f, v->m.f[f].text);
+	}
+	asks_out = asks_n;
+	for (uint32_t i = 0; i < asks_n; i++)
+		if (store_read(v->st, &asks[i].r) < 0)
+			abort(); /* the queue holds more */
+	pthread_mutex_lock(&ask_lock);
+	while (asks_out)
+		pthread_cond_wait(&ask_cond, &ask_lock);
+	pthread_mutex_unlock(&ask_lock);
+	for (uint32_t i = 0; i < asks_n; i++) {
+		told(v, &asks[i]);
+		arena_done(&asks[i].a);
 	}
 }
 
@@ -455,7 +477,6 @@ static int view_open(struct view *v, const char *dir, bool deep)
 	static const struct store_load_cb cb = {on_coll, on_obj, on_link, on_vec, on_graph, on_damaged};
 	struct vx_errinfo e = {0};
 	struct store_cfg cfg = {.os = os_real(), .root_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
-	struct arena a;
 	memset(v, 0, sizeof *v);
 	memset(v->row, 0xff, sizeof v->row);
 	if (cfg.root_fd < 0)
@@ -473,15 +494,8 @@ static int view_open(struct view *v, const char *dir, bool deep)
 		v->st = NULL;
 		return rc;
 	}
-	arena_init(&a, MEM_misc, 4 << 20);
-	for (uint32_t f = 0; deep && f < FILES; f++) {
-		if (v->pay[f])
-			look_payload(v, f, &a);
-		if (v->m.f[f].text)
-			look_text(v, f, &a);
-		arena_reset(&a);
-	}
-	arena_done(&a);
+	if (deep)
+		look_deep(v);
 	return 0;
 }
 

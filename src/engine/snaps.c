@@ -1,0 +1,294 @@
+/* snaps.c - snapshots, as the engine's users see them: made, listed and dropped by a thread of their own, and searched.
+ *
+ * A search "at" a snapshot runs in an engine of its own over the snapshot's store: read-only, without walk, ingest or indexing, opened at
+ * the first such search and closed when it has been idle for a minute or another one needs its place.  That engine knows vectors,
+ * stamps and texts as they were; who a file is now, its path, and whether the caller may read it are asked of the live engine and the
+ * disk (judge.c), so a result's path can be opened, and its state is that of the old vector against the file as it is: fresh, stale,
+ * or gone.  What is gone has no permissions any more: only the mount's owner and root are shown it.
+ *
+ * A job that searches at a snapshot is handed to the child engine with its done() wrapped; the child's fields (generation, pending,
+ * complete) are the answer's.  e->snap_lock guards the table; a child with users is neither closed nor dropped. */
+#include <string.h>
+
+#include "engine/engine_priv.h"
+
+#define SNAP_IDLE_NS  (60ull * 1000000000)
+#define SNAP_LIST_MAX 65536u
+
+struct snap_job { /* in the job's arena */
+	struct engine *e;
+	struct eng_snap *s;
+	void (*done)(struct eng_job *j);
+	void *u;
+	const char *at;
+	bool stale;
+};
+
+static void forget(struct eng_snap *s)
+{
+	engine_child_free(s->child);
+	*s = (struct eng_snap){0};
+}
+
+/* ---- searching ---------------------------------------------------------------------------------------------------------------- */
+
+static int child_open(struct engine *e, const char *name, struct eng_snap *s)
+{
+	struct eng_cfg cfg = e->cfg;
+	VX_TRY(store_snapshot_path(e->st, name, s->dir, sizeof(s->dir)));
+	cfg.store_dir = s->dir;
+	cfg.read_only = true;
+	VX_TRY(eng_new(&cfg, &s->child));
+	s->child->live = e;
+	int rc = eng_start(s->child);
+	if (rc < 0) {
+		forget(s);
+		return rc;
+	}
+	memcpy(s->name, name, strlen(name) + 1);
+	return 0;
+}
+/* [snap_lock] a place for another: an empty one, or the one idle for longest. NULL: all are in use */
+static struct eng_snap *place(struct engine *e)
+{
+	struct eng_snap *best = NULL;
+	for (unsigned i = 0; i < ENG_SNAPS_OPEN; i++) {
+		struct eng_snap *s = &e->snap[i];
+		if (!s->child)
+			return s;
+		if (s->child && !s->users && !s->doomed && (!best || s->used_ns < best->used_ns))
+			best = s;
+	}
+	return best;
+}
+/* the child for a name, with one user more */
+static int child_get(struct engine *e, const char *name, struct eng_snap **ret)
+{
+	int rc = -VX_ERR_queue_full;
+	pthread_mutex_lock(&e->snap_lock);
+	for (unsigned i = 0; i < ENG_SNAPS_OPEN; i++) {
+		struct eng_snap *s = &e->snap[i];
+		if (!s->child || strcmp(s->name, name) != 0)
+			continue;
+		if (s->doomed)
+			rc = -VX_ERR_no_snapshot;
+		else if (atomic_load(&s->child->state) == ENGS_failed && !s->users)
+			forget(s); /* opened anew below: the reason may have passed */
+		else
+			rc = 0;
+		if (!rc)
+			*ret = s;
+		break;
+	}
+	struct eng_snap *s = rc == -VX_ERR_queue_full ? place(e) : NULL;
+	if (s) {
+		if (s->child)
+			forget(s); /* idle: its threads end at once */
+		rc = child_open(e, name, s);
+		*ret = s;
+	}
+	if (rc >= 0)
+		(*ret)->users++;
+	pthread_mutex_unlock(&e->snap_lock);
+	return rc;
+}
+static void child_put(struct engine *e, struct eng_snap *s)
+{
+	pthread_mutex_lock(&e->snap_lock);
+	s->users--;
+	s->used_ns = os_mono_ns(e->os);
+	pthread_cond_broadcast(&e->snap_cond);
+	pthread_mutex_unlock(&e->snap_lock);
+}
+static void child_done(struct eng_job *j)
+{
+	struct snap_job *k = j->u;
+	struct engine *e = k->e;
+	struct eng_snap *s = k->s;
+	j->done = k->done;
+	j->u = k->u;
+	j->at = k->at;
+	j->stale = k->stale;
+	/* first: after done() nothing of the job is left, and the child may be closed by its last user's thread only after this returns */
+	child_put(e, s);
+	j->done(j);
+}
+void snaps_search(struct engine *e, struct eng_job *j)
+{
+	struct snap_job *k = arena_alloc(j->arena, sizeof(*k));
+	struct eng_snap *s = NULL;
+	int rc = k ? child_get(e, j->at, &s) : -VX_ERR_arena_full;
+	if (rc < 0) {
+		if (rc == -VX_ERR_no_snapshot)
+			job_refuse(j, rc, j->at);
+		job_finish(e, j, rc, true);
+		return;
+	}
+	*k = (struct snap_job){.e = e, .s = s, .done = j->done, .u = j->u, .at = j->at, .stale = j->stale};
+	int fd = j->priv.n[1] ? j->fd : -1; /* ours: the child takes its own of it */
+	j->done = child_done;
+	j->u = k;
+	j->at = NULL;
+	j->stale = true; /* a file has changed since, or it has not: the state says */
+	j->inline_ok = false;
+	rc = eng_submit(s->child, j);
+	if (fd >= 0)
+		(void)os_close(e->os, fd); /* a descriptor opened for looking only */
+	if (rc == ENG_DONE)
+		child_done(j);
+}
+void snaps_poke(struct engine *e)
+{
+	pthread_mutex_lock(&e->snap_lock);
+	for (unsigned i = 0; i < ENG_SNAPS_OPEN; i++) {
+		struct engine *c = e->snap[i].child;
+		e->snap[i].users += c != NULL;
+		pthread_mutex_unlock(&e->snap_lock);
+		if (c) {
+			job_poke(c);
+			child_put(e, &e->snap[i]);
+		}
+		pthread_mutex_lock(&e->snap_lock);
+	}
+	pthread_mutex_unlock(&e->snap_lock);
+}
+enum eng_state snaps_state(struct engine *e, const struct stamp *t, uint64_t oid, enum eng_state s)
+{
+	/* by size and times alone nothing is known: the live vector's or text's stamp may have the hash of the file as it is now */
+	struct engine *live = e->live;
+	struct obj_key key = {0};
+	if (s != ENG_STATE_pending || !t->hashed)
+		return s;
+	pthread_rwlock_rdlock(&e->objects);
+	const struct eng_obj *o = obj_by_oid(&e->t, oid);
+	if (o)
+		key = o->key;
+	pthread_rwlock_unlock(&e->objects);
+	pthread_rwlock_rdlock(&live->objects);
+	const struct eng_obj *n = obj_by_key(&live->t, &key);
+	if (n && !text_changed(n) && n->text_stamp.hashed && n->text_state == STORE_TEXT_done)
+		s = memcmp(n->text_stamp.hash, t->hash, sizeof(t->hash)) ? ENG_STATE_stale : ENG_STATE_fresh;
+	for (const struct eng_vec *v = n ? n->vecs : NULL; v && s == ENG_STATE_pending; v = v->next)
+		if (v->stamp.hashed && !v->changed && !v->bind_wait && v->stamp.size != ENG_STALE_SIZE)
+			s = memcmp(v->stamp.hash, t->hash, sizeof(t->hash)) ? ENG_STATE_stale : ENG_STATE_fresh;
+	pthread_rwlock_unlock(&live->objects);
+	return s;
+}
+
+/* ---- making, listing, dropping: on the snapshots' own thread -------------------------------------------------------------------- */
+
+static void render(struct sbuf *b, const struct store_snap *s)
+{
+	sb_str(b, "{\"name\":");
+	sb_json(b, s->name, strlen(s->name));
+	if (s->damaged) {
+		sb_str(b, ",\"damaged\":true}");
+		return;
+	}
+	const char *const key[] = {",\"generation\":", ",\"made_ns\":", ",\"files\":", ",\"vectors\":", ",\"chunks\":"};
+	const uint64_t v[] = {s->generation, s->made_ns, s->objects, s->vectors, s->chunks};
+	for (unsigned i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
+		sb_str(b, key[i]);
+		sb_u64(b, v[i]);
+	}
+	sb_ch(b, '}');
+}
+static int answer(struct eng_job *j, const struct store_snap *s, uint32_t n, bool list)
+{
+	struct sbuf b;
+	if (sbuf_arena(&b, j->arena, 1024, SNAP_LIST_MAX) < 0)
+		return -VX_ERR_arena_full;
+	if (list)
+		sb_str(&b, "{\"snapshots\":[");
+	for (uint32_t i = 0; i < n; i++) {
+		if (i)
+			sb_str(&b, ",\n ");
+		render(&b, &s[i]);
+	}
+	if (list)
+		sb_str(&b, "]}");
+	j->out_text = sbuf_cstr(&b);
+	j->out_text_n = (uint32_t)b.n;
+	return b.over ? -VX_ERR_arena_full : 0;
+}
+static int list_run(struct engine *e, struct eng_job *j)
+{
+	struct store_snap *all = mem_alloc(MEM_engine, CONF_SNAPSHOTS_MAX * sizeof(*all));
+	int n = all ? store_snapshot_list(e->st, all) : -ENOMEM;
+	if (n >= 0)
+		n = answer(j, all, (uint32_t)n, true);
+	mem_free(MEM_engine, all);
+	return n;
+}
+static int create_run(struct engine *e, struct eng_job *j)
+{
+	struct store_snap s;
+	struct eng_op *o = op_get_wait(e, SOP_barrier); /* what has been asked for before is in it */
+	if (!o)
+		return -ENOMEM;
+	VX_TRY(op_run(o, true));
+	int rc = store_snapshot_create(e->st, j->at, &e->stopping, &s);
+	return rc < 0 ? job_refuse(j, rc, j->at) : answer(j, &s, 1, false);
+}
+static int drop_run(struct engine *e, struct eng_job *j)
+{
+	pthread_mutex_lock(&e->snap_lock);
+	for (unsigned i = 0; i < ENG_SNAPS_OPEN; i++) {
+		struct eng_snap *s = &e->snap[i];
+		if (!s->child || strcmp(s->name, j->at) != 0)
+			continue;
+		s->doomed = true;
+		while (s->users)
+			pthread_cond_wait(&e->snap_cond, &e->snap_lock);
+		forget(s);
+	}
+	pthread_mutex_unlock(&e->snap_lock);
+	int rc = store_snapshot_drop(e->st, j->at);
+	return rc < 0 ? job_refuse(j, rc, j->at) : 0;
+}
+static int run(struct engine *e, struct eng_job *j)
+{
+	if (eng_stopping(e))
+		return -VX_ERR_shutting_down;
+	if (atomic_load(&j->cancel))
+		return -VX_ERR_cancelled;
+	return j->verb == EV_snap_list ? list_run(e, j) : j->verb == EV_snap_create ? create_run(e, j) : drop_run(e, j);
+}
+static bool close_idle(struct engine *e)
+{
+	bool open = false;
+	uint64_t now = os_mono_ns(e->os);
+	pthread_mutex_lock(&e->snap_lock);
+	for (unsigned i = 0; i < ENG_SNAPS_OPEN; i++) {
+		struct eng_snap *s = &e->snap[i];
+		if (s->child && !s->users && now > s->used_ns + SNAP_IDLE_NS)
+			forget(s);
+		open |= s->child != NULL;
+	}
+	pthread_mutex_unlock(&e->snap_lock);
+	return open;
+}
+void snaps_thread(void *arg)
+{
+	struct engine *e = arg;
+	struct wq_item *it;
+	for (;;) {
+		int rc = wq_pop(&e->snap_q, SNAP_IDLE_NS / 4, &it);
+		if (rc < 0)
+			return;
+		if (rc > 0) {
+			struct eng_job *j = WQ_OF(it, struct eng_job, priv.item);
+			struct stack_mark m;
+			stack_op_begin(&m);
+			rc = run(e, j);
+			stack_op_end(&m, PERF_v_collection);
+			job_finish(e, j, rc, true);
+		}
+		(void)close_idle(e); /* whether one is still open matters to nobody here */
+	}
+}
+void snaps_close(struct engine *e)
+{
+	for (unsigned i = 0; i < ENG_SNAPS_OPEN; i++)
+		forget(&e->snap[i]); /* its jobs are answered */
+}
