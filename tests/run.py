@@ -221,7 +221,7 @@ def left_behind(run, tmp):
     print(f"{kind} - nothing left behind{f': {mounts} {procs}' if kind == BAD else ''}")
 
 
-def mount_tests(run, exe, names, label="", env=None, most=300):
+def mount_tests(run, exe, names, label="", env=None, most=900):
     if not fuse_usable(run):
         return
     # a file system with handles, hard links and sparse files: /tmp may be a tmpfs, /var/tmp rarely is

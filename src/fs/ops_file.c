@@ -313,6 +313,14 @@ static void note_release(struct fs *f, struct handle *h, const struct stat *st /
 	eng_note_release_write(f->e, &ef, named ? &parent : NULL, named ? name : NULL, wrote || pt_wrote(h, &ef.st));
 }
 
+/* The file's times have moved since the handle's flush: it was written past us, or touched.  A vector may have been set meanwhile, and is bound
+ * to what the file was then: its stamp decides, and what only was touched stays fresh. */
+static void note_past(struct fs *f, struct handle *h, const struct stat *st)
+{
+	struct eng_file ef = {.key = h->ip->key, .st = *st};
+	eng_note_seen(f->e, &ef);
+}
+
 /* close(2) waits for FLUSH, but RELEASE comes some time after it: whoever closes a file and then asks `wait` must not be told that
  * nothing is pending.  So a written handle is released to the engine here; a write after it (by a copy of the descriptor) counts it
  * again. */
@@ -329,12 +337,10 @@ static void flush_note(struct fs *f, struct handle *h)
 	}
 	if (!wrote)
 		return;
-	if (!atomic_exchange(&h->counted, false)) {
-		if (h->io != IO_pt)
-			return;
-		eng_note_open_write(f->e, &h->ip->key); /* written past us since the flush before */
-	}
-	note_release(f, h, known ? &st : NULL, true);
+	if (atomic_exchange(&h->counted, false))
+		note_release(f, h, known ? &st : NULL, true);
+	else if (known)
+		note_past(f, h, &st);
 }
 
 void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -374,12 +380,8 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 			(void)same_content(h->ip, &st);
 		if (f->e && h->write && atomic_exchange(&h->counted, false)) {
 			note_release(f, h, NULL, atomic_load(&h->dirty));
-		} else if (f->e && h->write && h->io == IO_pt) { /* written past us after its last flush */
-			struct eng_file ef = {.key = h->ip->key};
-			if (!fstat(h->fd, &ef.st) &&
-			        (ef.st.st_size != h->at_open.size || ef.st.st_mtim.tv_sec != h->at_open.mtime.tv_sec ||
-			                ef.st.st_mtim.tv_nsec != h->at_open.mtime.tv_nsec))
-				eng_note_changed(f->e, &ef);
+		} else if (f->e && h->write && h->io == IO_pt && !fstat(h->fd, &st) && pt_wrote(h, &st)) {
+			note_past(f, h, &st);
 		}
 		handle_put(f, h);
 		handle_release(f, fi->fh);

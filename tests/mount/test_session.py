@@ -52,6 +52,24 @@ def xattr_round_trip(m):
     ok(not any(n.startswith("user.vexfs") for n in listed), "computed names are not listed", detail=listed)
 
 
+def touched_while_closing(m):
+    """A writer's last close comes after the file was touched and given a vector: nothing has changed since, so the vector is fresh."""
+    for what in ("nothing", "touch", "write"):
+        p = m.p(f"closing-{what}")
+        fd = os.open(p, os.O_RDWR | os.O_CREAT, 0o644)
+        os.write(fd, b"content\n")
+        os.close(os.dup(fd))  # a flush: for us the writing is over, as far as anyone can tell
+        if what == "touch":
+            os.utime(p, (1_000_000_000, 1_000_000_000))
+        m.set_vector(f"closing-{what}", rand_vec(rng, DIM))
+        if what == "write":
+            os.write(fd, b"more\n")
+        os.close(fd)
+        m.wait()
+        eq(os.getxattr(p, "user.vexfs.state").decode(), "stale" if what == "write" else "fresh", f"{what} before the last close")
+        os.unlink(p)
+
+
 def words(m):
     m.write("a.md", "# Budget\n\nThe committee approved the annual budget on Monday.\n")
     m.write("b.md", "Bread is baked from flour, water and salt.\n")
@@ -202,6 +220,7 @@ def main():
         tmp = m.base
         ok(mounted(m.mnt) and os.path.isdir(m.p(".vexfs")), "the mount serves when the command returns")
         xattr_round_trip(m)
+        touched_while_closing(m)
         words(m)
         vectors(m, tmp)
         commands(m, tmp)
