@@ -558,6 +558,7 @@ static void unreadable(struct ingest *g, const struct work *w, int rc)
 /* is it left out of the text index, and is that all there is to find out? */
 static bool ask_ignore(struct ingest *g, struct work *w)
 {
+	w->ignored = false;
 	if (!(w->what & (QF_TEXT | QF_IGNORE)))
 		return false;
 	w->ignored = ignore_says(g->ignore, g->path);

@@ -101,7 +101,8 @@ static void leaf(struct fsql *f, const struct flt_node *nd)
 		static const char *const of_text[] = {"o.tsize", "o.tmtime", "o.tctime"};
 		static const char *const of_vec[] = {"(CASE WHEN v.kind=0 THEN v.size END)",
 		        "(CASE WHEN v.kind=0 THEN v.mtime END)", "(CASE WHEN v.kind=0 THEN v.ctime END)"};
-		sb_str(b, (f->text ? of_text : of_vec)[nd->field - FLF_size]);
+		unsigned at = nd->field - FLF_size;
+		sb_str(b, f->text ? of_text[at] : of_vec[at]);
 		sb_str(b, nd->cmp == FLC_exists ? " IS NOT NULL" : cmp_sql(nd->cmp));
 		break;
 	}
