@@ -1,7 +1,7 @@
 # bash completion of vexfs(1)
 _vexfs() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} cmd=${COMP_WORDS[1]}
-	local commands='mount umount status wait search similar query set get rm import export collection snapshot verify mcp model help bench profile'
+	local commands='mount umount status wait search similar query set get rm import export collection snapshot verify mcp model help bench perf profile'
 	if ((COMP_CWORD == 1)); then
 		mapfile -t COMPREPLY < <(compgen -W "$commands --help --version" -- "$cur")
 		return
@@ -33,6 +33,7 @@ _vexfs() {
 		collection) opts='--dim --metric --dtype --target-recall --json' ;;
 		model) opts='list add use --from --endpoint --model --key-file --json' ;;
 		bench) opts='--seconds --points --dim -k --files-only --json' ;;
+		perf) opts='--interval --count --json --save-baseline --baseline --drop-baseline' ;;
 		profile) opts='--seconds --points --dim --csv --svg' ;;
 		verify) opts='--repair --recall --json --store' ;;
 		esac
