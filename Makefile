@@ -17,8 +17,6 @@ help:
 	@echo 'make bench-index   the index beside hnswlib and FAISS on the same data (half an hour; ARGS="--peers hnswlib" for a third)'
 	@echo 'make bench-fs      file jobs: native, this mount on each transport, other FUSE file systems (root; ARGS=--quick)'
 	@echo 'make bench-mount   round trips, searches and puts through the mount beside in-process (root; ARGS=--quick)'
-	@echo 'make bench-fs      file jobs: native, this mount on each transport, other FUSE file systems (root)'
-	@echo 'make bench-mount   round trips, searches and puts through the mount beside in-process (root)'
 	@echo 'make bench-text    Cranfield by words, meaning and both, through the mount; the model beside onnxruntime, its memory'
 	@echo 'make bench         all benchmarks'
 	@echo 'make torture       the store under power cuts, kills, errors and rot, at length (hours); ARGS=… as tests/fault/torture.py'
