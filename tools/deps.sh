@@ -17,7 +17,7 @@ want_bench="$want_build npm:data-set python3-numpy:data-set ca-certificates:data
 want_bench_index="$want_bench g++:peers libhnswlib-dev:peer libfaiss-dev:peer libblas-dev:peer liblapack-dev:peer"
 # what `vexfs model add minilm` gets its package by
 want_demo="python3:model python3-pip:model ca-certificates:model"
-want_bench_text="$want_demo python3-numpy:reference"
+want_bench_text="$want_build $want_demo python3-venv:reference"
 want_bench_fs="$want_build mergerfs:peer bindfs:peer gocryptfs:peer git:job tar:job util-linux:taskset"
 
 want_neon='gcc-aarch64-linux-gnu:cross-compiler libc6-dev-arm64-cross:headers qemu-user:emulator'
@@ -45,6 +45,7 @@ have() {
 	attr) command -v getfattr >/dev/null ;;
 	python3-pip) python3 -m pip --version >/dev/null 2>&1 ;;
 	python3-numpy) python3 -c "import numpy" 2>/dev/null ;;
+	python3-venv) python3 -c "import venv, ensurepip" 2>/dev/null ;;
 	ca-certificates) [ -s /etc/ssl/certs/ca-certificates.crt ] ;;
 	binutils) command -v nm >/dev/null ;;
 	*) return 1 ;;

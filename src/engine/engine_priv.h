@@ -343,6 +343,7 @@ struct engine {
 
 	/* 2. objects */
 	pthread_rwlock_t objects;
+	_Atomic int behind; /* how many of those who work behind the scenes (ingest, embedding) hold it */
 	struct objects t;
 	_Atomic uint64_t change_seq; /* renames and unlinks noted: who looked at paths without the lock looks again */
 	struct oid_ring ingest_q; /* [objects] */
@@ -393,6 +394,17 @@ static inline bool eng_ready(const struct engine *e)
 static inline bool eng_stopping(const struct engine *e)
 {
 	return atomic_load_explicit(&e->stopping, memory_order_acquire) != 0;
+}
+/* e->objects for ingest and embedding: told apart, so that it can be counted whether file I/O ever waits for them */
+static inline void behind_wrlock(struct engine *e)
+{
+	pthread_rwlock_wrlock(&e->objects);
+	atomic_fetch_add_explicit(&e->behind, 1, memory_order_relaxed);
+}
+static inline void behind_unlock(struct engine *e)
+{
+	atomic_fetch_sub_explicit(&e->behind, 1, memory_order_relaxed);
+	pthread_rwlock_unlock(&e->objects);
 }
 /* lazy.c */
 void lazy_thread(void *arg);

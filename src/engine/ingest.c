@@ -108,11 +108,11 @@ static uint64_t later_due(struct ingest *g)
 		}
 		struct later due = *l;
 		*l = g->later[--g->later_n];
-		pthread_rwlock_wrlock(&e->objects);
+		behind_wrlock(e);
 		struct eng_obj *o = obj_by_oid(&e->t, due.oid);
 		if (o)
 			ingest_push(e, o, due.what);
-		pthread_rwlock_unlock(&e->objects);
+		behind_unlock(e);
 		if (due.counted)
 			ingest_pending_less(e);
 	}
@@ -346,7 +346,7 @@ static bool take(struct ingest *g, struct work *w)
 {
 	struct engine *e = g->e;
 	uint64_t oid;
-	pthread_rwlock_wrlock(&e->objects);
+	behind_wrlock(e);
 	bool counted = oid_ring_pop(&e->ingest_q, &oid), got = counted || oid_ring_pop(&e->look_q, &oid);
 	struct eng_obj *o = got ? obj_by_oid(&e->t, oid) : NULL;
 	if (o && !counted && !(o->qf & QF_QUIET))
@@ -372,14 +372,14 @@ static bool take(struct ingest *g, struct work *w)
 		if (w->what & QF_TEXT && e->cfg.components != ENG_all)
 			w->what &= (uint8_t)~QF_TEXT;
 	}
-	pthread_rwlock_unlock(&e->objects);
+	behind_unlock(e);
 	return got;
 }
 static void again(struct ingest *g, const struct work *w, bool soon)
 {
 	struct engine *e = g->e;
 	unsigned tries = 0;
-	pthread_rwlock_wrlock(&e->objects);
+	behind_wrlock(e);
 	struct eng_obj *o = obj_by_oid(&e->t, w->oid);
 	if (o) {
 		tries = o->tries;
@@ -388,7 +388,7 @@ static void again(struct ingest *g, const struct work *w, bool soon)
 		if (soon && tries < INGEST_TRIES)
 			ingest_push(e, o, w->what);
 	}
-	pthread_rwlock_unlock(&e->objects);
+	behind_unlock(e);
 	if (!o || (soon && tries < INGEST_TRIES))
 		work_over(e, w);
 	else
@@ -448,7 +448,7 @@ static int same_content(struct ingest *g, const struct work *w, int fd, const st
 	if (memcmp(hash, w->text.hash, 16) != 0)
 		return 0;
 	int rc = 1;
-	pthread_rwlock_wrlock(&e->objects);
+	behind_wrlock(e);
 	struct eng_obj *o = obj_by_oid(&e->t, w->oid);
 	if (o && o->change_n != w->change_n) {
 		rc = -VX_ERR_file_changed;
@@ -462,7 +462,7 @@ static int same_content(struct ingest *g, const struct work *w, int fd, const st
 		if (moved && o->stored && !text_stamp_put(e, o))
 			eng_lost(e);
 	}
-	pthread_rwlock_unlock(&e->objects);
+	behind_unlock(e);
 	if (rc > 0 && young(e, &a) && !(w->what & QF_RECHECK))
 		put_off(g, w->oid, QF_TEXT | QF_HASH | QF_RECHECK, (uint64_t)ENG_RACY_NS, false);
 	return rc;
@@ -501,10 +501,10 @@ static int read_object(struct ingest *g, const struct work *w)
 	if (rc >= 0) {
 		if (want_text) {
 			/* chunks belong to an object the catalog has */
-			pthread_rwlock_wrlock(&e->objects);
+			behind_wrlock(e);
 			struct eng_obj *o = obj_by_oid(&e->t, w->oid);
 			rc = !o ? -ENOENT : obj_persist(e, o) ? 0 : -VX_ERR_queue_full;
-			pthread_rwlock_unlock(&e->objects);
+			behind_unlock(e);
 		}
 		if (rc >= 0)
 			rc = read_file(g, fd, &r, (uint64_t)st.st_size, whole, want_text && !w->ignored, w->name);
@@ -522,11 +522,11 @@ static int read_object(struct ingest *g, const struct work *w)
 				rc = -VX_ERR_file_changed;
 		}
 		if (rc >= 0 && hashed) {
-			pthread_rwlock_wrlock(&e->objects);
+			behind_wrlock(e);
 			struct eng_obj *o = obj_by_oid(&e->t, w->oid);
 			if (o && o->change_n == w->change_n)
 				hash_decides(e, o, &a, hash);
-			pthread_rwlock_unlock(&e->objects);
+			behind_unlock(e);
 			if (young(e, &a))
 				put_off(g, w->oid, (uint8_t)((want_text ? QF_TEXT | QF_HASH : QF_HASH) | QF_RECHECK),
 				        (uint64_t)ENG_RACY_NS, false);
@@ -571,11 +571,11 @@ static bool ask_ignore(struct ingest *g, struct work *w)
 static void tell_ignore(struct ingest *g, const struct work *w)
 {
 	struct engine *e = g->e;
-	pthread_rwlock_wrlock(&e->objects);
+	behind_wrlock(e);
 	struct eng_obj *o = obj_by_oid(&e->t, w->oid);
 	for (struct eng_link *l = o ? o->links : NULL; l; l = l->obj_next)
 		ignore_changed(e, l->parent);
-	pthread_rwlock_unlock(&e->objects);
+	behind_unlock(e);
 }
 static void one(struct ingest *g, struct work *w)
 {

@@ -8,6 +8,8 @@
 
 #include "engine/sem.h"
 
+#define NOTE_WAIT_NS 1000000u
+
 void note_stat_of(struct note_stat *s, const struct stat *st)
 {
 	s->size = (uint64_t)st->st_size;
@@ -474,9 +476,23 @@ static void apply_attr(struct engine *e, const struct note *n)
 			eng_lost(e);
 	}
 }
+/* [FUSE thread] the table, for a note. Whoever holds it holds it for look-ups alone, so a wait is short; one longer than NOTE_WAIT_NS means that
+ * somebody behind the scenes kept file I/O waiting, and is counted. */
+static void note_lock(struct engine *e)
+{
+	if (!pthread_rwlock_trywrlock(&e->objects))
+		return;
+	bool behind = atomic_load_explicit(&e->behind, memory_order_relaxed) > 0;
+	uint64_t t0 = os_mono_ns(e->os);
+	pthread_rwlock_wrlock(&e->objects);
+	bool waited = os_mono_ns(e->os) - t0 > NOTE_WAIT_NS;
+	perf_add(behind ? PERFC_note_met_ingest : PERFC_note_met, 1);
+	if (waited)
+		perf_add(behind ? PERFC_note_waits_ingest : PERFC_note_waits, 1);
+}
 void note_apply(struct engine *e, const struct note *n)
 {
-	pthread_rwlock_wrlock(&e->objects);
+	note_lock(e);
 	switch (n->kind) {
 	case NOTE_release:
 		apply_release(e, n);
@@ -571,7 +587,7 @@ void eng_note_open_write(struct engine *e, const struct obj_key *key)
 {
 	if (e->cfg.components == ENG_none)
 		return;
-	pthread_rwlock_wrlock(&e->objects);
+	note_lock(e);
 	int rc = openw_add(&e->t, key);
 	pthread_rwlock_unlock(&e->objects);
 	if (rc < 0)
@@ -586,7 +602,7 @@ void eng_note_release_write(
 	note_file(&n, NOTE_release, f, parent, name);
 	n.wrote = wrote;
 	/* One step with the lock held: a vector set between the count and the note would be taken for one set before the writing. */
-	pthread_rwlock_wrlock(&e->objects);
+	note_lock(e);
 	n.last = !openw_sub(&e->t, &f->key);
 	bool ready = eng_ready(e);
 	if (ready)

@@ -211,17 +211,17 @@ bool sem_scan_step(struct sem *s, struct eng_coll *c)
 {
 	struct engine *e = s->e;
 	pthread_mutex_lock(&s->lock);
-	if (!s->scan && s->scan_again) {
+	if (!s->scan && s->scan_again && s->q.n < SEM_QUEUE_MAX / 2) {
 		s->scan = true;
 		s->scan_again = false;
 		s->scan_at = 0;
 	}
-	bool scan = s->scan && s->q.n < SEM_QUEUE_MAX / 2;
+	bool scan = s->scan; /* to its end, whatever the ring has room for: what is due is counted by it */
 	uint64_t at = s->scan_at;
 	pthread_mutex_unlock(&s->lock);
 	if (!scan)
 		return false;
-	pthread_rwlock_wrlock(&e->objects);
+	behind_wrlock(e);
 	uint64_t end = e->t.next_oid;
 	for (unsigned n = 0; n < SCAN_STEP && at < end; n++, at++) {
 		struct eng_obj *o = obj_by_oid(&e->t, at);
@@ -233,7 +233,7 @@ bool sem_scan_step(struct sem *s, struct eng_coll *c)
 		if (due)
 			sem_due(e, o);
 	}
-	pthread_rwlock_unlock(&e->objects);
+	behind_unlock(e);
 	pthread_mutex_lock(&s->lock);
 	s->scan_at = at;
 	s->scan = at < end;

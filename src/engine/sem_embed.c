@@ -324,7 +324,7 @@ static int pages(struct embedding *x)
 static bool wanted(struct embedding *x, bool *ret_text)
 {
 	struct engine *e = x->e;
-	pthread_rwlock_wrlock(&e->objects);
+	behind_wrlock(e);
 	struct eng_obj *o = obj_by_oid(&e->t, x->oid);
 	bool yes = o && o->emb_due, current = false, whole = false, rows = false;
 	if (yes) {
@@ -342,13 +342,13 @@ static bool wanted(struct embedding *x, bool *ret_text)
 		if (!yes)
 			sem_undue(e, o);
 	}
-	pthread_rwlock_unlock(&e->objects);
+	behind_unlock(e);
 	return yes && (x->may_embed || !current); /* else it waits for the model; the next scan finds it */
 }
 static void settle(struct embedding *x)
 {
 	struct engine *e = x->e;
-	pthread_rwlock_wrlock(&e->objects);
+	behind_wrlock(e);
 	struct eng_obj *o = obj_by_oid(&e->t, x->oid);
 	pthread_mutex_lock(&x->c->lock);
 	const struct chunk_file *f = chunk_rows_file(x->c, x->oid);
@@ -356,7 +356,7 @@ static void settle(struct embedding *x)
 	pthread_mutex_unlock(&x->c->lock);
 	if (o && done)
 		sem_undue(e, o);
-	pthread_rwlock_unlock(&e->objects);
+	behind_unlock(e);
 }
 /* 0, or why the file stays due */
 static int file(struct embedding *x, uint64_t oid)
@@ -455,8 +455,10 @@ static bool one(struct embedding *x)
 {
 	struct engine *e = x->e;
 	uint64_t oid;
+	if (sem_scan_step(x->s, x->c))
+		return true;
 	if (!sem_due_next(x->s, &oid))
-		return sem_scan_step(x->s, x->c);
+		return false;
 	if (x->vec_dim != x->c->info.dim) {
 		mem_free(MEM_engine, x->vec);
 		x->vec_dim = x->c->info.dim;
@@ -466,11 +468,11 @@ static bool one(struct embedding *x)
 	}
 	int rc = x->vec ? file(x, oid) : -ENOMEM;
 	if (rc == -VX_ERR_file_changed || rc == -VX_ERR_deadline) { /* its text will not hold still */
-		pthread_rwlock_wrlock(&e->objects);
+		behind_wrlock(e);
 		struct eng_obj *o = obj_by_oid(&e->t, oid);
 		if (o && o->emb_due)
 			sem_due(e, o);
-		pthread_rwlock_unlock(&e->objects);
+		behind_unlock(e);
 	} else if (rc < 0 && rc != -VX_ERR_cancelled) { /* no memory, no disk: later */
 		log_rc(LOGL_warn, "engine: chunks could not be given vectors", rc);
 		pthread_mutex_lock(&x->s->lock);
