@@ -5,7 +5,7 @@ PREFIX ?= /usr/local
 CC ?= cc
 export PYTHONDONTWRITEBYTECODE = 1
 
-.PHONY: all build demo check bench bench-index bench-fs bench-mount bench-recall bench-text torture soak install deb stack neon tsan format clean help
+.PHONY: all build demo check bench bench-index bench-fs bench-mount bench-recall bench-text torture soak install deb stack neon tsan format clean help torture-alloc
 
 all: build
 
@@ -20,6 +20,7 @@ help:
 	@echo 'make bench-text    Cranfield by words, meaning and both, through the mount; the model beside onnxruntime, its memory'
 	@echo 'make bench         all benchmarks'
 	@echo 'make torture       the store under power cuts, kills, errors and rot, at length (hours); ARGS=… as tests/fault/torture.py'
+	@echo 'make torture-alloc every allocation of a script and of an opening fails once, on a real mount'
 	@echo 'make soak          mixed work on one mount, clients killed, the store failing; verdict and curves (ARGS="--minutes 120 --cpu 15")'
 	@echo 'make stack         worst-case stack from the call graph'
 	@echo 'make tsan          searches beside a writer under ThreadSanitizer (minutes)'
@@ -67,6 +68,9 @@ bench-recall: build
 torture:
 	@tools/deps.sh check
 	@BUILD=$(BUILD) python3 tests/fault/run.py $(ARGS)
+
+torture-alloc: build
+	@VEXFS_ALL=1 VEXFS=$(BUILD)/vexfs TMPDIR=/var/tmp python3 tests/mount/test_alloc.py
 
 soak: build
 	@VEXFS=$(BUILD)/vexfs python3 tests/soak/soak.py $(ARGS)

@@ -356,6 +356,7 @@ static void open_once(struct engine *e)
 {
 	struct vx_errinfo err = {.position = -1};
 	uint64_t t0 = os_mono_ns(e->os);
+	vx_dassert(thread_self() == &e->opener); /* never in a FUSE callback, nor on whoever asked first */
 	int rc = open_all(e, &err);
 	if (rc >= 0 && !e->searcher[0].started)
 		rc = start_workers(e);

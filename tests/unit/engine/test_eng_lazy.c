@@ -23,6 +23,75 @@ static const char *status_text(void)
 	eng_run(T.e, j);
 	return j->out_text;
 }
+/* a system whose openat stands still until it is let go */
+static struct {
+	struct os os;
+	struct os_ops ops;
+	pthread_mutex_t lock;
+	pthread_cond_t turn;
+	bool hold, held;
+} slow = {.lock = PTHREAD_MUTEX_INITIALIZER, .turn = PTHREAD_COND_INITIALIZER};
+static int slow_openat(struct os *o, int dirfd, const char *path, int flags, mode_t mode)
+{
+	pthread_mutex_lock(&slow.lock);
+	while (slow.hold && !strcmp(path, ".vexfs")) { /* the store's directory: its opening begins there */
+		slow.held = true;
+		pthread_cond_broadcast(&slow.turn);
+		pthread_cond_wait(&slow.turn, &slow.lock);
+	}
+	pthread_mutex_unlock(&slow.lock);
+	return os_real()->ops->openat(os_real(), dirfd, path, flags, mode);
+}
+static void *stopper(void *arg)
+{
+	(void)arg;
+	eng_stop(T.e);
+	return NULL;
+}
+/* the mount is stopped while its store is being opened: who waits for the opening is answered, and stopping ends */
+static void stopped_while_opening(void)
+{
+	pthread_t th[TOUCHERS], st;
+	slow.ops = *os_real()->ops;
+	slow.ops.openat = slow_openat;
+	slow.os.ops = &slow.ops;
+	T.os = &slow.os;
+	T.comp = ENG_search;
+	et_open(&T);
+	slow.hold = true; /* nothing is opened before the first touch */
+	for (int i = 0; i < TOUCHERS; i++)
+		pthread_create(&th[i], NULL, touch, NULL);
+	pthread_mutex_lock(&slow.lock);
+	while (!slow.held)
+		pthread_cond_wait(&slow.turn, &slow.lock);
+	pthread_mutex_unlock(&slow.lock);
+	T_OK(strstr(status_text(), "\"store\":{\"state\":\"opening\"}"), "opening, and status answers meanwhile");
+	pthread_create(&st, NULL, stopper, NULL);
+	int rc = 0;
+	while (rc == 0) /* a status never waits */
+		rc = eng_run(T.e, et_job(&T, EV_status));
+	T_EQ(rc, -VX_ERR_shutting_down, "a request that comes while it stops is refused as such");
+	pthread_mutex_lock(&slow.lock);
+	slow.hold = false;
+	pthread_cond_broadcast(&slow.turn);
+	pthread_mutex_unlock(&slow.lock);
+	unsigned bad = 0;
+	for (int i = 0; i < TOUCHERS; i++) {
+		void *ret;
+		pthread_join(th[i], &ret);
+		rc = (int)(intptr_t)ret;
+		bad += rc != 0 && rc != -VX_ERR_shutting_down;
+	}
+	T_EQ(bad, 0, "every first touch has its answer");
+	pthread_join(st, NULL);
+	T_OK(1, "and stopping has ended");
+	et_close(&T);
+	T.os = os_real();
+	et_open(&T);
+	T_EQ(et_get(&T, "kept"), 0, "what was there is there");
+	et_close(&T);
+}
+
 int main(void)
 {
 	et_new(&T, ENG_search);
@@ -94,6 +163,8 @@ int main(void)
 		usleep(1000);
 	T_EQ(et_get(&T, "kept"), 0, "opened by the retry");
 	et_close(&T);
+
+	stopped_while_opening();
 
 	/* stopping answers what is parked */
 	T.comp = ENG_none;
