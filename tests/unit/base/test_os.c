@@ -131,6 +131,12 @@ static void faults(void)
 		f.error[c] = EDQUOT;
 		long long rc = 0;
 		switch ((enum os_call)c) {
+		case OSC_clone:
+			rc = os_clone(o, -1, -1);
+			break;
+		case OSC_linkat:
+			rc = os_linkat(o, dfd, "x", dfd, "y");
+			break;
 		case OSC_openat:
 			rc = os_openat(o, dfd, "x", O_RDONLY, 0);
 			break;
