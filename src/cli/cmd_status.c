@@ -58,6 +58,15 @@ static void people(json_t *j)
 	if (in)
 		printf("  text       %lld queued, %lld done, %lld failed\n", (long long)num(in, "queued"),
 		        (long long)num(in, "done"), (long long)num(in, "failed"));
+	/* names may hold any byte */
+	json_array_foreach(json_object_get(in, "errors"), i, v)
+	{
+		fputs("    no text: ", stdout);
+		cli_print_safe(str(v, "path", "?"), false);
+		printf(": %s\n", str(v, "reason", ""));
+	}
+	if (*str(j, "listen", ""))
+		printf("  listening  %s\n", str(j, "listen", ""));
 	if (mem)
 		printf("  memory     %s resident, %s virtual\n", cli_bytes_text((uint64_t)num(mem, "rss")),
 		        cli_bytes_text((uint64_t)num(mem, "vsz")));

@@ -100,6 +100,8 @@ def bad_inputs(m):
     eq((s["pending"], s["complete"]), (0, True), "nothing waits")
     errors = {e["path"]: e["code"] for e in s["ingest"]["errors"]}
     ok(errors.get("bad-half.docx") == "doc_damaged" and errors.get("bad-sparse.txt") == "text_too_large", "the status lists them with their reasons", detail=errors)
+    rc, out, _ = vexfs("status", m.mnt)
+    ok(rc == 0 and "no text: bad-half.docx: the document is damaged" in out, "and `vexfs status` says them", detail=out)
     m.write("bad-half.docx", whole)
     m.wait()
     eq((state(m, "bad-half.docx"), reason(m, "bad-half.docx"), found(m, "thylacine")), ("fresh", None, ["bad-half.docx"]), "an error is gone when the file is good")
