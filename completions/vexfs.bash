@@ -1,7 +1,7 @@
 # bash completion of vexfs(1)
 _vexfs() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} cmd=${COMP_WORDS[1]}
-	local commands='mount umount status wait search similar query set get rm import export collection snapshot verify mcp model help bench perf profile'
+	local commands='mount umount status wait search similar query set get rm import export export-tree import-tree collection snapshot verify mcp model help bench perf profile'
 	if ((COMP_CWORD == 1)); then
 		mapfile -t COMPREPLY < <(compgen -W "$commands --help --version" -- "$cur")
 		return

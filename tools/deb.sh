@@ -16,7 +16,7 @@ find "$stage" -type f -name 'vexfs' -path '*/bin/*' -exec strip --strip-unneeded
 find "$stage" -type f -name '*.so.*' -exec strip --strip-unneeded {} +
 find "$stage" -type f -path '*/man/*' ! -name '*.gz' -exec gzip -9n {} +
 version=$(sed -n "s/^ *version: '\([0-9.]*\)',.*/\1/p" "$root/meson.build" | head -1)
-needs=$(find "$stage" -type f \( -path '*/bin/*' -o -name '*.so.*' \) -exec objdump -p {} + 2>/dev/null | sed -n 's/^ *NEEDED *//p' | sort -u |
+needs=$(find "$stage" -type f \( -path '*/bin/*' -o -path '*/libexec/*' -o -name '*.so.*' \) -exec objdump -p {} + 2>/dev/null | sed -n 's/^ *NEEDED *//p' | sort -u |
 	while read -r lib; do
 		path=$(ldconfig -p | sed -n "s,^[[:space:]]*$lib .*=> ,,p" | head -1)
 		[ -n "$path" ] || continue

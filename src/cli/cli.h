@@ -27,6 +27,8 @@ int cmd_get(int argc, char **argv);
 int cmd_rm(int argc, char **argv);
 int cmd_import(int argc, char **argv);
 int cmd_export(int argc, char **argv);
+int cmd_export_tree(int argc, char **argv);
+int cmd_import_tree(int argc, char **argv);
 int cmd_collection(int argc, char **argv);
 int cmd_snapshot(int argc, char **argv);
 int cmd_verify(int argc, char **argv);

@@ -90,6 +90,11 @@ static const struct cli_command commands[] = {
                 cmd_import},
         {"export", "COLLECTION OUT.npy|OUT.fvecs|OUT.jsonl [MNT]", "write a collection's vectors to a file",
                 "      --ids FILE.npy     also write the points' ids, row by row\n", cmd_export},
+        {"export-tree", "DIR OUT.tar", "write a directory of a mount to a tar archive, vectors and payloads included",
+                "OUT.tar is what ordinary tar reads, and tar --xattrs the vectors of too; \"-\" is standard output.\n",
+                cmd_export_tree},
+        {"import-tree", "OUT.tar DIR", "read such an archive, or one by tar --xattrs, into a directory of a mount",
+                "Also compressed by gzip, xz or zstd; \"-\" is standard input.\n", cmd_import_tree},
         {"collection", "create|drop|list|info [NAME] [MNT] [OPTIONS]", "manage collections",
                 "      --dim N            create: dimension (1..65535; else bound by the first vector)\n"
                 "      --metric M         create: cosine (default), l2, dot, l1, hamming\n"
