@@ -85,6 +85,7 @@ struct eng_obj {
 	int32_t text_error; /* why text_state is error; -VX_ERR_ignored: left out, in state not_text */
 	bool has_payload, stored;
 	uint32_t change_n; /* contents written through the mount, counted */
+	uint32_t attr_n; /* attributes changed through the mount, counted: stamps may have moved on since a stat */
 	uint64_t
 	        former_dir; /* it was renamed away from this name: who saves by backup makes a new file there and removes this one */
 	char *former; /* NULL: not */
@@ -266,7 +267,7 @@ struct eng_op {
 	int (*applied)(struct eng_op *o, int rc); /* on the store thread; what it returns is what the job hears */
 	struct store_coll coll_mem;
 	void (*settled)(struct eng_op *o, int rc); /* on the store thread, when it is on disk or lost; may be NULL */
-	uint32_t tag;
+	uint32_t tag, attr_n;
 	bool counted; /* its end makes one less pending */
 };
 struct eng_op *op_get(struct engine *e, enum store_op_kind kind); /* NULL: all are out */

@@ -57,6 +57,7 @@ struct work {
 	bool was_ignored, ignored; /* left out of the text index: so far, and by the rules as they are */
 	bool text_known; /* its text is in, or was found wanting, of this stamp and hash */
 	struct stamp text;
+	uint32_t attr_n; /* likewise: stamps may be ahead of a stat made before they changed */
 	uint32_t change_n; /* of the object when it was taken: what is found out is of that content or a later one */
 	int path_rc;
 	char name[CONF_NAME_MAX + 1];
@@ -285,6 +286,9 @@ static void done_durable(struct store_op *op, int rc)
 			if (op->text_state == STORE_TEXT_error)
 				e->err_oid[e->err_n++ % ENG_ERRORS_KEPT] = op->oid;
 			obj->text_seen = o->tag;
+			if (obj->attr_n != o->attr_n)
+				ingest_push(
+				        e, obj, QF_TEXT | QF_HASH); /* the stamp is older than what a note has seen */
 			obj->text_commit = atomic_fetch_add(&e->text_commits, 1) + 1;
 			sem_text_new(e, obj);
 		}
@@ -325,6 +329,7 @@ static int text_done(struct ingest *g, const struct work *w, const struct readin
 			op->op.stamp.hashed = 1;
 		}
 		op->tag = w->change_n;
+		op->attr_n = w->attr_n;
 		op->counted = w->counted;
 		op->op.oid = o->oid;
 		op->op.text_ver = g->ver;
@@ -360,6 +365,7 @@ static bool take(struct ingest *g, struct work *w)
 		w->was_ignored = o->text_error == -VX_ERR_ignored;
 		w->has_vecs = o->vecs != NULL;
 		w->change_n = o->change_n;
+		w->attr_n = o->attr_n;
 		w->text_known = (o->text_state == STORE_TEXT_done ||
 		                        (o->text_state == STORE_TEXT_error && o->text_error != -VX_ERR_deadline)) &&
 		                o->text_stamp.hashed;
@@ -450,7 +456,7 @@ static int same_content(struct ingest *g, const struct work *w, int fd, const st
 	int rc = 1;
 	behind_wrlock(e);
 	struct eng_obj *o = obj_by_oid(&e->t, w->oid);
-	if (o && o->change_n != w->change_n) {
+	if (o && (o->change_n != w->change_n || o->attr_n != w->attr_n)) {
 		rc = -VX_ERR_file_changed;
 	} else if (o) {
 		hash_decides(e, o, &a, hash);
@@ -524,10 +530,12 @@ static int read_object(struct ingest *g, const struct work *w)
 		if (rc >= 0 && hashed) {
 			behind_wrlock(e);
 			struct eng_obj *o = obj_by_oid(&e->t, w->oid);
-			if (o && o->change_n == w->change_n)
+			if (o && o->attr_n != w->attr_n)
+				rc = -VX_ERR_file_changed; /* between the stat and now: the stamps are ahead of it */
+			else if (o && o->change_n == w->change_n)
 				hash_decides(e, o, &a, hash);
 			behind_unlock(e);
-			if (young(e, &a))
+			if (rc >= 0 && young(e, &a))
 				put_off(g, w->oid, (uint8_t)((want_text ? QF_TEXT | QF_HASH : QF_HASH) | QF_RECHECK),
 				        (uint64_t)ENG_RACY_NS, false);
 		}

@@ -457,6 +457,7 @@ static void apply_attr(struct engine *e, const struct note *n)
 	struct eng_obj *o = obj_by_key(&e->t, &n->key);
 	if (!o)
 		return;
+	o->attr_n++;
 	for (struct eng_vec *v = o->vecs; v; v = v->next) {
 		bool same = v->ctime_ours ? stamp_same_data(&v->stamp, &n->before) : stamp_same(&v->stamp, &n->before);
 		if (!same || v->busy)
