@@ -468,6 +468,9 @@ static void apply_attr(struct engine *e, const struct note *n)
 		v->stamp.ctime_ns = n->st.ctime_ns;
 		if (!vec_stamp_put(e, o, v))
 			eng_lost(e);
+		if (!v->stamp.hashed && !v->bind_wait)
+			ingest_push(e, o,
+			        QF_HASH); /* a reading that saw the new times before this note could not bind it */
 	}
 	if (o->text_state != STORE_TEXT_none && stamp_same(&o->text_stamp, &n->before)) {
 		o->text_stamp.size = n->st.size;
