@@ -1,0 +1,65 @@
+#!/usr/bin/env python3
+"""Content, vector and payload replaced in one step: staged on a temporary file by attributes, committed by rename. Searchers who race with it
+see one version of the three, never new text with an old vector."""
+import json
+import multiprocessing
+import os
+
+from mnt import Mount, done, eq, floats, ok
+
+VERSIONS = 150
+
+
+def vec(n):
+    return [1.0, n / VERSIONS, 0.5]
+
+
+def content(m):
+    with open(m.p("f"), "rb") as f:
+        return int(f.read().split()[1])
+
+
+def search(m, until, out):
+    """Each answer lies between the version that was there before it was asked and the one after."""
+    bad, n = [], 0
+    while not until.is_set():
+        before = content(m)
+        a = m.ask_anew(json.dumps({"verb": "search", "vector": vec(0), "k": 5, "exact": True, "with_vectors": True, "with_payload": True}).encode())
+        t = m.ask_anew(json.dumps({"verb": "search", "text": "version", "k": 5, "mode": "text"}).encode())
+        after = content(m)
+        for r in a.get("results", [{"error": a}]):
+            got = [round(r["vector"][1] * VERSIONS), r["payload"]["n"]] if r.get("path") == "f" else r
+            if r.get("path") == "f" and not (before <= got[0] <= after and got[0] == got[1]):
+                bad.append([before, got, after, r["state"]])
+            elif r.get("path") not in ("f", "tmp"):
+                bad.append(r)
+        bad += [["text", r] for r in t.get("results", []) if r["path"] not in ("f", "tmp")]
+        n += 1
+    out.put([n, bad[:5]])
+
+
+with Mount() as m:
+    def stage(n):
+        m.write("tmp", b"version %d %s\n" % (n, b"x" * (n % 7)))
+        os.setxattr(m.p("tmp"), "user.vexfs.vector", floats(vec(n)))
+        os.setxattr(m.p("tmp"), "user.vexfs.payload", b'{"n": %d}' % n)
+    stage(0)
+    os.rename(m.p("tmp"), m.p("f"))
+    m.wait()
+    until, out = multiprocessing.Event(), multiprocessing.Queue()
+    who = [multiprocessing.Process(target=search, args=(m, until, out)) for _ in range(2)]
+    for p in who:
+        p.start()
+    for n in range(1, VERSIONS + 1):
+        stage(n)
+        os.rename(m.p("tmp"), m.p("f"))
+    until.set()
+    got = [out.get(timeout=120) for _ in who]
+    for p in who:
+        p.join()
+    eq([b for _, bad in got for b in bad], [], f"{VERSIONS} versions, {sum(n for n, _ in got)} racing searches: content, vector and payload of one version")
+    ok(all(n > 0 for n, _ in got), "both searchers searched")
+    m.wait()
+    r = m.ask("search", vector=vec(0), k=5, exact=True, with_payload=True)["results"]
+    eq([(x["path"], x["state"], x["payload"]["n"]) for x in r], [("f", "fresh", VERSIONS)], "the last one stays, fresh")
+done()
