@@ -222,7 +222,8 @@ void job_wait_check(struct engine *e)
 }
 static int wait_begin(struct engine *e, struct eng_job *j)
 {
-	j->priv.n[3] = j->rescan ? atomic_load(&e->walks_begun) + 1 : 0;
+	bool rescan = j->rescan; /* once it is among the waiters, it may be answered and gone */
+	j->priv.n[3] = rescan ? atomic_load(&e->walks_begun) + 1 : 0;
 	int rc = job_keep_fd(e, j);
 	if (rc < 0)
 		return job_refuse(j, rc, NULL), ENG_DONE;
@@ -237,7 +238,7 @@ static int wait_begin(struct engine *e, struct eng_job *j)
 	e->waiters = j;
 	pthread_mutex_unlock(&e->life);
 	perf_add(PERFC_parked, 1);
-	if (j->priv.n[3])
+	if (rescan)
 		walk_want(e);
 	job_wait_check(e);
 	return ENG_PARKED;
