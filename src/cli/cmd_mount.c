@@ -142,10 +142,12 @@ static bool parse_o(struct serve_cfg *c, const char *list)
 		} else if (!strcmp(o, "ro")) {
 			c->read_only = true;
 		} else if (!strcmp(o, "dev") || !strcmp(o, "suid") || !strcmp(o, "noexec") || !strcmp(o, "noatime") ||
-		           !strcmp(o, "nodiratime") || !strcmp(o, "auto_unmount")) {
+		           !strcmp(o, "auto_unmount")) {
 			c->noatime |= !strcmp(o, "noatime");
-			c->nodiratime |= !strcmp(o, "noatime") || !strcmp(o, "nodiratime");
+			c->nodiratime |= !strcmp(o, "noatime");
 			c->mount_opts = c->mount_opts ? cli_fmt("%s,%s", c->mount_opts, o) : cli_fmt("%s", o);
+		} else if (!strcmp(o, "nodiratime")) {
+			c->nodiratime = true; /* ours alone: libfuse knows no such option */
 		} else if (!harmless(o)) {
 			cli_err("-o %s: no such option; see `vexfs mount -h`", o);
 			return false;

@@ -179,6 +179,16 @@ def backing():
         os.makedirs(m.dir)
 
 
+def times():
+    for opt, kept in (("atime", False), ("nodiratime", True), ("noatime", True)):
+        with mnt.Mount("-o", f"components=none,{opt}") as m:
+            os.mkdir(m.p("d"))
+            put(m.p("d/f"), b"x")
+            os.utime(m.p("d"), (1000, 2000))
+            os.listdir(m.p("d"))
+            mnt.eq(os.stat(m.dir + "/d").st_atime == 1000, kept, f"-o {opt}: a listing {'leaves' if kept else 'moves'} the directory's access time")
+
+
 def failing():
     """EIO from below: a process's memory is a file of which no page is there at offset 0."""
     if not ROOT:
@@ -302,6 +312,6 @@ def helper():
         subprocess.run(["rm", "-rf", base])
 
 
-for part in (signals, killed, again, clients, absurd, backing, failing, unprivileged, helper):
+for part in (signals, killed, again, clients, absurd, times, backing, failing, unprivileged, helper):
     part()
 mnt.done()
