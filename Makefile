@@ -5,7 +5,7 @@ PREFIX ?= /usr/local
 CC ?= cc
 export PYTHONDONTWRITEBYTECODE = 1
 
-.PHONY: all build demo check bench bench-index bench-fs bench-mount bench-recall bench-text torture soak install deb stack neon tsan format clean help torture-alloc
+.PHONY: all build demo check bench bench-index bench-fs bench-life bench-mount bench-recall bench-text torture soak install deb stack neon tsan format clean help torture-alloc
 
 all: build
 
@@ -16,6 +16,7 @@ help:
 	@echo 'make bench-recall  import 60,000 images as vectors; recall@10 against exact search, through the mount'
 	@echo 'make bench-index   the index beside hnswlib and FAISS on the same data (half an hour; ARGS="--peers hnswlib" for a third)'
 	@echo 'make bench-fs      file jobs: native, this mount on each transport, other FUSE file systems (root; ARGS=--quick)'
+	@echo 'make bench-life    what permissions and vectors cost: search by others, rename of a large directory (root)'
 	@echo 'make bench-mount   round trips, searches and puts through the mount beside in-process (root; ARGS=--quick)'
 	@echo 'make bench-text    Cranfield by words, meaning and both, through the mount; the model beside onnxruntime, its memory'
 	@echo 'make bench         all benchmarks'
@@ -47,6 +48,9 @@ bench: bench-recall bench-fs bench-mount
 bench-fs: build
 	@tools/deps.sh bench-fs
 	@python3 bench/fs/run.py $(BUILD)/vexfs $(ARGS)
+
+bench-life: build
+	@python3 bench/life/run.py $(BUILD)/vexfs $(ARGS)
 
 bench-mount: build
 	@tools/deps.sh bench-fs

@@ -3,6 +3,7 @@
 program built against the header."""
 import errno
 import fcntl
+import glob
 import json
 import math
 import os
@@ -10,7 +11,7 @@ import random
 import shutil
 import struct
 
-from mnt import Mount, done, eq, floats, ok, rand_vec, run, seed, skip, unfloats
+from mnt import VEXFS, Mount, done, eq, floats, ok, rand_vec, run, seed, skip, unfloats
 from vioc import *  # noqa: F403: the messages
 
 SEED = seed()
@@ -154,7 +155,12 @@ with Mount("-o", "allow_other") as m:
     cc = shutil.which("cc") or shutil.which("gcc")
     root = os.path.abspath(os.path.join(HERE, "../.."))
     exe = os.path.join(m.base, "example")
-    rc, _, err = run(cc, "-Wall", "-Wextra", "-Werror", "-I", os.path.join(root, "include"), "-o", exe, os.path.join(root, "examples/vexfs_ioctl_example.c"))
+    # against the header as it is installed
+    build, dest = os.path.abspath(os.path.join(os.path.dirname(os.path.realpath(VEXFS)), "../..")), os.path.join(m.base, "dest")
+    rc, out, err = run("meson", "install", "-C", build, "--no-rebuild", "--tags", "devel", "--destdir", dest)
+    headers = glob.glob(dest + "/**/vexfs_ioctl.h", recursive=True)
+    ok(rc == 0 and len(headers) == 1, "the header is installed", detail=out + err)
+    rc, _, err = run(cc, "-Wall", "-Wextra", "-Werror", "-I", os.path.dirname(headers[0]) if headers else dest, "-o", exe, os.path.join(root, "examples/vexfs_ioctl_example.c"))
     if ok(rc == 0, "the example compiles against the header alone", detail=err):
         for n, t in (("a", "hello world hello"), ("b", "hello word hello"), ("z", "zzzzz xxx qqq")):
             m.write(n + ".txt", t)
