@@ -5,7 +5,7 @@ PREFIX ?= /usr/local
 CC ?= cc
 export PYTHONDONTWRITEBYTECODE = 1
 
-.PHONY: all build demo check bench bench-index bench-fs bench-life bench-mount bench-recall bench-text torture soak install deb stack neon tsan format clean help torture-alloc
+.PHONY: all build demo check bench bench-index bench-fs bench-life bench-mount bench-recall bench-text torture cross soak install deb stack neon tsan format clean help torture-alloc
 
 all: build
 
@@ -23,6 +23,7 @@ help:
 	@echo 'make torture       the store under power cuts, kills, errors and rot, at length (hours); ARGS=… as tests/fault/torture.py'
 	@echo 'make torture-alloc every allocation of a script and of an opening fails once, on a real mount'
 	@echo 'make soak          mixed work on one mount, clients killed, the store failing; verdict and curves (ARGS="--minutes 120 --cpu 15")'
+	@echo 'make cross         golden stores and exact search on i386, arm64 and s390x under qemu-user'
 	@echo 'make stack         worst-case stack from the call graph'
 	@echo 'make tsan          searches beside a writer under ThreadSanitizer (minutes)'
 	@echo 'make neon          the kernels of aarch64, cross-compiled, under qemu-user (minutes)'
@@ -78,6 +79,10 @@ torture-alloc: build
 
 soak: build
 	@VEXFS=$(BUILD)/vexfs python3 tests/soak/soak.py $(ARGS)
+
+cross:
+	@tools/deps.sh cross
+	@tests/cross/run.sh $(ARGS)
 
 stack:
 	@tools/deps.sh build

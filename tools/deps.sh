@@ -1,7 +1,7 @@
 #!/bin/sh
 # deps.sh - install the Debian packages that are missing, and say which and why.
 #
-# usage: tools/deps.sh build|check|demo|bench|bench-text|bench-index|bench-fs|neon
+# usage: tools/deps.sh build|check|demo|bench|bench-text|bench-index|bench-fs|neon|cross
 #
 # Nothing is touched when all is there, so every make can call it.  Works as root, or through sudo.  On other systems it names what is
 # needed and leaves the installing to their owner.
@@ -22,6 +22,9 @@ want_bench_fs="$want_build mergerfs:peer bindfs:peer gocryptfs:peer git:job tar:
 
 want_neon='gcc-aarch64-linux-gnu:cross-compiler libc6-dev-arm64-cross:headers qemu-user:emulator'
 
+want_cross="gcc-i686-linux-gnu:cross-compiler gcc-aarch64-linux-gnu:cross-compiler gcc-s390x-linux-gnu:cross-compiler libc6-dev-i386-cross:headers
+libc6-dev-arm64-cross:headers libc6-dev-s390x-cross:headers qemu-user:emulator"
+
 case "${1:-build}" in
 build) want=$want_build ;;
 check) want=$want_check ;;
@@ -31,7 +34,8 @@ bench-fs) want=$want_bench_fs ;;
 demo) want=$want_demo ;;
 bench-text) want=$want_bench_text ;;
 neon) want=$want_neon ;;
-*) echo "usage: tools/deps.sh build|check|demo|bench|bench-text|bench-index|bench-fs|neon" >&2; exit 2 ;;
+cross) want=$want_cross ;;
+*) echo "usage: tools/deps.sh build|check|demo|bench|bench-text|bench-index|bench-fs|neon|cross" >&2; exit 2 ;;
 esac
 
 have() {

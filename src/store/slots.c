@@ -48,6 +48,68 @@ int slots_header_check(const uint8_t *h, const struct store_coll *c, uint32_t se
 	return memcmp(h, want, sizeof want) ? -VX_ERR_store_format : 0;
 }
 
+/* ---- byte order: slots are little-endian on disk, vectors in memory are the machine's own ------------------------------------------
+ * On little-endian machines both are the same and a slot file is simply mapped.  Elsewhere a "map" is a copy on the heap with each
+ * vector turned round: dearer, but everything above sees what it sees everywhere. */
+#define SLOTS_MAPPED (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
+
+/* the vector's bytes from one order to the other; @to may be @from */
+static void vec_order(uint8_t *to, const uint8_t *from, uint32_t bytes, uint8_t dtype)
+{
+	uint32_t e = dtype == VXD_f32 ? 4 : dtype == VXD_f16 || dtype == VXD_bf16 ? 2 : 1;
+	if (SLOTS_MAPPED || e == 1) {
+		memmove(to, from, bytes);
+		return;
+	}
+	for (uint32_t i = 0; i + e <= bytes; i += e) {
+		uint8_t t[4];
+		memcpy(t, from + i, e);
+		for (uint32_t k = 0; k < e; k++)
+			to[i + k] = t[e - 1 - k];
+	}
+}
+
+static int slots_map(struct store *st, int fd, size_t n, const struct vec_rows *r, const void **ret)
+{
+	if (SLOTS_MAPPED)
+		return os_mmap_ro(st->os, fd, 0, n, ret);
+	uint8_t *p = mem_alloc(MEM_store, n);
+	int rc = p ? os_pread_all(st->os, fd, p, n, 0) : -ENOMEM;
+	if (rc < 0) {
+		mem_free(MEM_store, p);
+		return rc;
+	}
+	for (size_t at = SLOTS_HEADER; at + r->stride <= n; at += r->stride)
+		vec_order(p + at, p + at, rows_vec_bytes(r->dim, r->dtype), r->dtype);
+	*ret = p;
+	return 0;
+}
+
+void slots_unmap(struct store *st, const void *p, size_t n)
+{
+	if (!SLOTS_MAPPED) {
+		mem_free(MEM_store, (void *)(uintptr_t)p);
+		return;
+	}
+	guard_del(p);
+	(void)os_munmap(st->os, p, n); /* cannot fail on a map that is ours */
+}
+
+bool slot_check_mapped(const uint8_t *slot, uint32_t dim, uint8_t dtype)
+{
+	uint8_t part[256];
+	uint32_t bytes = rows_vec_bytes(dim, dtype), room = slots_vec_room(dim, dtype), crc = 0;
+	if (SLOTS_MAPPED)
+		return slot_check(slot, dim, dtype, NULL);
+	for (uint32_t at = 0; at < bytes; at += sizeof part) {
+		uint32_t n = bytes - at < sizeof part ? bytes - at : (uint32_t)sizeof part;
+		vec_order(part, slot + at, n, dtype);
+		crc = crc32c(crc, part, n);
+	}
+	crc = crc32c(crc, slot + bytes, room + 8u - bytes);
+	return le64_get(slot + room) && crc == le32_get(slot + room + 8u);
+}
+
 bool slot_check(const uint8_t *slot, uint32_t dim, uint8_t dtype, uint64_t *ret_vid)
 {
 	uint32_t room = slots_vec_room(dim, dtype);
@@ -172,7 +234,7 @@ static int seg_map(struct store *st, struct coll *c, uint32_t seg, int fd, uint3
 	if (g->map)
 		VX_TRY(retire(st, g->map, g->map_bytes, NULL, NULL));
 	/* from here the old map is on the list as well as published: both are right until it is replaced or the store closes */
-	int rc = os_mmap_ro(st->os, fd, 0, n, &p);
+	int rc = slots_map(st, fd, n, r, &p);
 	if (rc < 0) {
 		if (g->map) { /* take it back */
 			struct retired *x = st->retired;
@@ -182,7 +244,8 @@ static int seg_map(struct store *st, struct coll *c, uint32_t seg, int fd, uint3
 		return rc;
 	}
 	/* unwatched when the table is full: the map works, a failing disk then ends the process */
-	(void)guard_add(p, n, &r->bad_segs, 1u << seg, false);
+	if (SLOTS_MAPPED)
+		(void)guard_add(p, n, &r->bad_segs, 1u << seg, false);
 	g->map = p;
 	g->map_bytes = n;
 	g->rows = rows;
@@ -306,12 +369,17 @@ int slots_put(struct store *st, struct coll *c, uint32_t row, const void *vec, u
 	uint32_t seg = rows_seg(row), in_seg = row - rows_seg_first(seg), room = slots_vec_room(r->dim, r->dtype);
 	uint32_t bytes = rows_vec_bytes(r->dim, r->dtype);
 	VX_TRY(seg_room(st, c, seg, in_seg + 1));
-	memcpy(c->buf, vec, bytes);
+	vec_order(c->buf, vec, bytes, r->dtype);
 	memset(c->buf + bytes, 0, room - bytes);
 	le64_put(c->buf + room, vid);
 	le32_put(c->buf + room + 8, crc32c(0, c->buf, room + 8u));
 	c->seg[seg].dirty = true;
 	VX_TRY(os_pwrite_all(st->os, c->seg[seg].fd, c->buf, room + 12u, (off_t)file_bytes(r, in_seg)));
+	if (!SLOTS_MAPPED) { /* what a map shows by itself */
+		uint8_t *slot = (uint8_t *)(uintptr_t)rows_slot(r, row);
+		memcpy(slot, c->buf, room + 12u);
+		vec_order(slot, slot, bytes, r->dtype);
+	}
 	atomic_fetch_add_explicit(&st->n_bytes_slots, r->stride, memory_order_relaxed);
 	perf_add(PERFC_bytes_slots, r->stride);
 	if (row >= atomic_load_explicit(&r->n, memory_order_relaxed))
@@ -376,10 +444,8 @@ void slots_done(struct store *st, struct coll *c)
 	for (uint32_t s = 0; s < ROWS_SEGS; s++) {
 		struct seg *g = &c->seg[s];
 		seg_close(st, g);
-		if (g->map) {
-			guard_del(g->map);
-			(void)os_munmap(st->os, g->map, g->map_bytes); /* cannot fail on a map that is ours */
-		}
+		if (g->map)
+			slots_unmap(st, g->map, g->map_bytes);
 		g->map = NULL;
 	}
 	mem_free(MEM_store, c->free_w);

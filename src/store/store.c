@@ -140,10 +140,8 @@ void retired_free(struct store *st, bool all)
 			continue;
 		}
 		*at = x->next;
-		if (x->map) {
-			guard_del(x->map);
-			(void)os_munmap(st->os, x->map, x->map_bytes); /* cannot fail on a map that is ours */
-		}
+		if (x->map)
+			slots_unmap(st, x->map, x->map_bytes);
 		mem_free(MEM_store, x->rows);
 		coll_free(st, x->coll);
 		mem_free(MEM_store, x);
@@ -384,9 +382,6 @@ static int start(struct store *st, struct vx_errinfo *e)
 
 static int open_all(struct store *st, const struct store_cfg *cfg, struct vx_errinfo *e)
 {
-	if (__BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__) /* slots are mapped as they lie on the disk */
-		return fail(e, -EOPNOTSUPP,
-		        "vectors lie on the disk in little-endian order, which this machine cannot map", "");
 	VX_TRY(open_dir(st, cfg, e));
 	VX_TRY(refuse_network(st, e));
 	VX_TRY(lock(st, e));
@@ -577,7 +572,7 @@ bool store_row_ok(const struct store *st, uint32_t cid, uint32_t row)
 	if (!r || row >= atomic_load_explicit(&r->n, memory_order_acquire))
 		return false;
 	const uint8_t *slot = rows_slot(r, row);
-	return slot && slot_check(slot, r->dim, r->dtype, NULL);
+	return slot && slot_check_mapped(slot, r->dim, r->dtype);
 }
 
 int store_read(struct store *st, struct store_read *rd)

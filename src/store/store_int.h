@@ -58,8 +58,11 @@ uint32_t slots_stride(uint32_t dim, uint8_t dtype);
 /* slots_header - the 64 bytes that begin a slot file */
 void slots_header(uint8_t *ret, const struct store_coll *c, uint32_t seg);
 int slots_header_check(const uint8_t *h, const struct store_coll *c, uint32_t seg);
-/* slot_check - the CRC of one slot; false also for a never-written one. @ret_vid may be NULL */
+/* slot_check - the CRC of one slot as it is on disk; false also for a never-written one. @ret_vid may be NULL */
 bool slot_check(const uint8_t *slot, uint32_t dim, uint8_t dtype, uint64_t *ret_vid);
+/* slot_check_mapped - the same of a slot as the collection's rows show it, whose vector is in the machine's own order */
+bool slot_check_mapped(const uint8_t *slot, uint32_t dim, uint8_t dtype);
+void slots_unmap(struct store *st, const void *p, size_t n);
 void slots_name(char *ret /* >= 16 */, uint32_t seg); /* "v0.vec" */
 void coll_dir_name(char *ret /* >= 16 */, uint32_t cid); /* "c1" */
 

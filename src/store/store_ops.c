@@ -262,7 +262,7 @@ static int op_vec_move(struct store *st, struct store_op *op)
 		return -VX_ERR_bad_value;
 	GRP(rc);
 	const uint8_t *slot = rows_slot(atomic_load(&c->rows), op->old_row);
-	if (!slot || !slot_check(slot, c->c.dim, c->c.dtype, NULL))
+	if (!slot || !slot_check_mapped(slot, c->c.dim, c->c.dtype))
 		return -VX_ERR_store_corrupt;
 	uint32_t to;
 	GRP(row_alloc(c, &to)); /* the lowest free one */

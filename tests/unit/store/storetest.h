@@ -139,8 +139,10 @@ static inline struct store *open_ok(struct box *b)
 /* the vector of a number: any 4 bytes tell which write it was */
 static inline void vec_fill(float *v, uint64_t x)
 {
+	uint8_t b[8];
+	le64_put(b, x); /* the same on every machine */
 	for (uint32_t i = 0; i < DIM; i++)
-		v[i] = (float)(uint32_t)(hash64(&x, 8, i) & 0xffffff) + 0.5f;
+		v[i] = (float)(uint32_t)(hash64(b, 8, i) & 0xffffff) + 0.5f;
 }
 static inline void op_bind(struct top *t, uint32_t cid, uint32_t dim)
 {
