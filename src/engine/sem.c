@@ -11,7 +11,7 @@
 #include "engine/sem.h"
 
 #define META      "text.model"
-#define SCAN_STEP 128u
+#define SCAN_STEP 32u
 
 int sem_new(struct engine *e)
 {
