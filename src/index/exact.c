@@ -96,6 +96,16 @@ float exact_distance(const struct exact_query *e, const void *v)
 	float s = sum_any(e->simd, r, r->metric, e->q, v);
 	return finite_or_inf(r->metric == VXM_dot ? -s : s);
 }
+const void *exact_read(const struct vec_rows *r, struct os *os, uint32_t row, uint8_t *buf)
+{
+	uint32_t s = rows_seg(row);
+	int fd1 = s < ROWS_SEGS ? atomic_load_explicit(&r->fd1[s], memory_order_acquire) : 0;
+	const void *map = rows_vec(r, row);
+	if (!fd1 || !map || !buf)
+		return map;
+	off_t at = (off_t)r->file_off + (off_t)(row - rows_seg_first(s)) * r->stride + r->vec_off;
+	return os_pread_all(os, fd1 - 1, buf, rows_vec_bytes(r->dim, r->dtype), at) ? map : buf;
+}
 float flat_distance(const struct vec_rows *rows, const void *a, const void *b)
 {
 	struct exact_query e;

@@ -126,6 +126,8 @@ struct hnsw_work {
 	size_t cold_cap;
 	struct index_hit *hits; /* [ef_cap + 1] of one part; only where there are parts */
 	uint32_t hits_cap;
+	uint8_t *vec; /* one stored vector */
+	size_t vec_cap;
 };
 
 struct index {
@@ -273,6 +275,8 @@ struct exact_query {
 void exact_init(struct exact_query *e, const struct vec_rows *rows, const void *q);
 float exact_norm2(const struct simd *simd, const struct vec_rows *rows, const void *v);
 float exact_distance(const struct exact_query *e, const void *v); /* v NULL: INFINITY */
+/* exact_read - a stored vector by pread into buf where that is better than its map. Return it, in buf or in the map. */
+const void *exact_read(const struct vec_rows *r, struct os *os, uint32_t row, uint8_t *buf);
 int exact_check_query(const struct vec_rows *rows, const void *q);
 /* exact_pool_scan - offer every row of a list to a pool of the k best. */
 uint64_t exact_scan_rows(const struct exact_query *e, const uint32_t *ids, uint32_t n, const struct row_bits *live,

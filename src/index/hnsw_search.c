@@ -311,7 +311,9 @@ static int answer(struct index *ix, const struct hnsw_view *v, struct hnsw_work 
 			prefetch_row(ix->rows, from->c[i + RERANK_AHEAD].id);
 		if (!passes(q, id))
 			continue;
-		float d = exact ? from->c[i].d : exact_distance(&e, rows_vec(ix->rows, id));
+		float d = exact ? from->c[i].d
+		                : exact_distance(&e, w->vec ? exact_read(ix->rows, os_real(), id, w->vec)
+		                                            : rows_vec(ix->rows, id));
 		hnsw_offer(best, d, id);
 		n++;
 	}
@@ -463,6 +465,8 @@ static int search_in(struct index *ix, const struct hnsw_view *v, struct hnsw_wo
 {
 	uint32_t rows_n = atomic_load_explicit(&ix->rows->n, memory_order_acquire);
 	uint32_t parts = atomic_load_explicit(&ix->part_n, memory_order_acquire);
+	if (ix->part_bytes)
+		VX_TRY(hnsw_work_parts(ix, w, ef));
 	int rc = search_graph(ix, v, w, q, ef, parts + 1, ret);
 	parts = atomic_load_explicit(&ix->part_n, memory_order_acquire); /* after view and entry: hnsw_part.c */
 	for (uint32_t i = 0; i < parts && rc >= 0 && !q->exact; i++) {

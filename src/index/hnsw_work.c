@@ -101,6 +101,11 @@ int hnsw_work_parts(const struct index *ix, struct hnsw_work *w, uint32_t ef)
 		VX_TRY(grow(&w->cold, cold));
 		w->cold_cap = cold;
 	}
+	size_t vec = rows_vec_bytes(ix->rows->dim, ix->rows->dtype);
+	if (ix->part_bytes && w->vec_cap < vec) {
+		VX_TRY(grow(&w->vec, vec));
+		w->vec_cap = vec;
+	}
 	if (w->hits_cap < ef) {
 		VX_TRY(grow(&w->hits, ((size_t)ef + 1) * sizeof(*w->hits)));
 		w->hits_cap = ef;
@@ -123,6 +128,7 @@ void hnsw_work_done(struct hnsw_work *w)
 	mem_free(MEM_index_work, w->res.c);
 	mem_free(MEM_index_work, w->heap);
 	mem_free(MEM_index_work, w->cold);
+	mem_free(MEM_index_work, w->vec);
 	mem_free(MEM_index_work, w->hits);
 	mem_free(MEM_index_work, w->wr);
 	mem_free(MEM_index_work, w->qf);

@@ -22,6 +22,10 @@ struct vec_rows {
 	uint8_t dtype, metric;
 	_Atomic uint32_t n; /* rows that exist, live or not */
 	_Atomic(const uint8_t *) base[ROWS_SEGS]; /* first slot of the segment; NULL: not there */
+	/* the segment's file, plus one, where its slots are better read than mapped (a memory limit); 0: none.  A row lies there at
+	 * file_off + its place in the segment x stride */
+	_Atomic int fd1[ROWS_SEGS];
+	uint32_t file_off;
 	_Atomic uint32_t bad_segs; /* bit s: segment s gave SIGBUS or a bad checksum; answers must go another way */
 };
 static inline uint32_t rows_seg(uint32_t row)

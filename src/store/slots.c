@@ -205,6 +205,7 @@ int slots_bind(struct store *st, struct coll *c)
 	r->dtype = c->c.dtype;
 	r->metric = c->c.metric;
 	r->stride = c->c.dim ? slots_stride(c->c.dim, c->c.dtype) : 0;
+	r->file_off = SLOTS_HEADER;
 	mem_free(MEM_store, c->buf);
 	c->buf = buf;
 	atomic_store_explicit(&c->rows, r, memory_order_release);
@@ -249,6 +250,10 @@ static int seg_map(struct store *st, struct coll *c, uint32_t seg, int fd, uint3
 	g->map = p;
 	g->map_bytes = n;
 	g->rows = rows;
+	if (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ && mem_limit() && !atomic_load(&r->fd1[seg])) {
+		int own = fcntl(fd, F_DUPFD_CLOEXEC, 0); /* without it the map serves */
+		atomic_store_explicit(&r->fd1[seg], own < 0 ? 0 : own + 1, memory_order_release);
+	}
 	atomic_store_explicit(&r->base[seg], (const uint8_t *)p + SLOTS_HEADER, memory_order_release);
 	return 0;
 }
@@ -450,7 +455,15 @@ void slots_done(struct store *st, struct coll *c)
 	}
 	mem_free(MEM_store, c->free_w);
 	mem_free(MEM_store, c->buf);
-	mem_free(MEM_store, atomic_load(&c->rows));
+	slots_rows_free(st, atomic_load(&c->rows));
+}
+
+void slots_rows_free(struct store *st, struct vec_rows *r)
+{
+	for (uint32_t s = 0; r && s < ROWS_SEGS; s++)
+		if (atomic_load(&r->fd1[s]))
+			(void)os_close(st->os, atomic_load(&r->fd1[s]) - 1); /* read only */
+	mem_free(MEM_store, r);
 }
 
 uint64_t slots_bytes(const struct coll *c)

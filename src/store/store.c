@@ -142,7 +142,7 @@ void retired_free(struct store *st, bool all)
 		*at = x->next;
 		if (x->map)
 			slots_unmap(st, x->map, x->map_bytes);
-		mem_free(MEM_store, x->rows);
+		slots_rows_free(st, x->rows);
 		coll_free(st, x->coll);
 		mem_free(MEM_store, x);
 	}

@@ -75,6 +75,7 @@ int slots_open(struct store *st, struct coll *c, uint32_t n);
 int slots_put(struct store *st, struct coll *c, uint32_t row, const void *vec, uint64_t vid);
 int slots_sync(struct store *st, struct coll *c, uint64_t *flushes);
 void slots_retire(struct store *st, struct coll *c); /* maps go once nobody can read them; write handles close now */
+void slots_rows_free(struct store *st, struct vec_rows *r); /* takes NULL */
 void slots_done(struct store *st, struct coll *c); /* everything, at once */
 /* slots_punch_step - look at up to @rows rows; pages of free slots become holes. 1: more to look at; 0: done; < 0: given up.
  * Only rows whose freeing is committed may be in the bitmap then: it runs between groups. */
