@@ -21,6 +21,7 @@ help:
 	@echo 'make bench-text    Cranfield by words, meaning and both, through the mount; the model beside onnxruntime, its memory'
 	@echo 'make bench         all benchmarks'
 	@echo 'make torture       the store under power cuts, kills, errors and rot, at length (hours); ARGS=… as tests/fault/torture.py'
+	@echo 'make report [DIR=…] the report of stack, memory, latency, throughput (docs/REPORT.md), measured here'
 	@echo 'make torture-alloc every allocation of a script and of an opening fails once, on a real mount'
 	@echo 'make soak          mixed work on one mount, clients killed, the store failing; verdict and curves (ARGS="--minutes 120 --cpu 15")'
 	@echo 'make cross         golden stores and exact search on i386, arm64 and s390x under qemu-user'
@@ -73,6 +74,10 @@ bench-recall: build
 torture:
 	@tools/deps.sh check
 	@BUILD=$(BUILD) python3 tests/fault/run.py $(ARGS)
+
+report: build
+	@$(BUILD)/vexfs profile $(or $(DIR),/var/tmp) $(ARGS)
+	@$(MAKE) -s stack
 
 torture-alloc: build
 	@VEXFS_ALL=1 VEXFS=$(BUILD)/vexfs TMPDIR=/var/tmp python3 tests/mount/test_alloc.py

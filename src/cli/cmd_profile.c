@@ -53,6 +53,7 @@ static int mount_at(struct profile *p, const char *way)
 {
 	const char *const argv[] = {"vexfs", "mount", p->dir, p->mnt, "-o", cli_fmt("components=%s", way), NULL};
 	p->mounted = !run_self(argv);
+	measure_watch(p->mounted ? cli_mnt_pid(p->mnt) : 0);
 	return p->mounted ? 0 : -EIO;
 }
 static void umount_at(struct profile *p)
@@ -425,6 +426,7 @@ int cmd_profile(int argc, char **argv)
 	if (measure_to_init(&p.to, cli_fmt("profile-%d", (int)getpid()), (uint32_t)dim, 10, (uint32_t)points) < 0)
 		return cli_err("no memory");
 	const struct cli_mnt *m = cli_mnt_at(at, &abs);
+	measure_watch(m && cli_mnt_is_vexfs(m) ? cli_mnt_pid(at) : 0);
 	log_to_stderr();
 	log_level_set(LOGL_error);
 	p.mnt = at;

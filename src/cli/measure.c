@@ -3,6 +3,7 @@
  * Each call is timed by itself and kept, so quantiles are exact.  Requests are the binary ones of vexfs_ioctl.h.  Through a mount they go
  * as ioctls on its root (what fits 16 KiB) or through the query file (batches); in this process the same bytes are handed to the query
  * layer, as a front does.  Vectors are random (xorshift64*, a sum of uniforms), the same for both ways. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -26,6 +27,38 @@ uint64_t measure_now(void)
 	return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
 }
 
+static pid_t watched;
+
+void measure_watch(pid_t pid)
+{
+	watched = pid;
+}
+
+/* ns on a processor so far: ours, and of every thread of the watched process. A thread that ends meanwhile takes its share along */
+static uint64_t cpu_now(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	uint64_t ns = (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
+	char path[64], text[128];
+	snprintf(path, sizeof path, "/proc/%d/task", (int)watched);
+	DIR *d = watched ? opendir(path) : NULL;
+	for (struct dirent *e; d && (e = readdir(d));) {
+		if (e->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof path, "%.20s/schedstat", e->d_name);
+		int fd = openat(dirfd(d), path, O_RDONLY | O_CLOEXEC);
+		ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+		if (fd >= 0)
+			close(fd);
+		text[n > 0 ? n : 0] = 0;
+		ns += strtoull(text, NULL, 10);
+	}
+	if (d)
+		closedir(d);
+	return ns;
+}
+
 static int up(const void *a, const void *b)
 {
 	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
@@ -42,7 +75,7 @@ void measure_run(
 		ret->why = "no memory for the samples";
 		return;
 	}
-	uint64_t t0 = measure_now(), t = t0, end = t0 + (uint64_t)(seconds * 1e9);
+	uint64_t cpu0 = cpu_now(), t0 = measure_now(), t = t0, end = t0 + (uint64_t)(seconds * 1e9);
 	while (n < cap && t < end) {
 		int rc = op(u, n);
 		if (rc < 0) {
@@ -54,6 +87,7 @@ void measure_run(
 		t = now;
 	}
 	if (n) {
+		ret->cpu_ns = (double)(cpu_now() - cpu0) / (double)n;
 		qsort(ns, n, sizeof *ns, up);
 		ret->n = n;
 		ret->mean_ns = (double)(t - t0) / (double)n;

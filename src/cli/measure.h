@@ -14,6 +14,7 @@ struct measure {
 	const char *name;
 	uint64_t n; /* 0: it was not measured; `why` says why */
 	double per_s, mean_ns;
+	double cpu_ns; /* processor time of one: this process's and the watched one's; 0: not known */
 	uint64_t p50_ns, p90_ns, p99_ns, max_ns;
 	const char *why;
 };
@@ -22,6 +23,8 @@ struct measure {
 void measure_run(
         struct measure *ret, const char *name, double seconds, uint64_t most, int (*op)(void *u, uint64_t i), void *u);
 uint64_t measure_now(void);
+void measure_watch(
+        pid_t pid); /* whose processor time is told beside ours, from /proc/PID/task (all threads); 0: nobody's */
 const char *measure_time_text(uint64_t ns); /* "12.3 us", arena */
 
 /* where requests go: a mount's root by ioctl, or an engine in this process */

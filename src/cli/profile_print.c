@@ -99,30 +99,36 @@ static void memory_table(const struct profile *p)
 	}
 }
 
+static const char *cpu_text(const struct measure *m)
+{
+	return m->cpu_ns > 0 ? measure_time_text((uint64_t)m->cpu_ns) : "";
+}
+
 static void path_line(const struct measure *d, const struct measure *f)
 {
 	if (d->n && f->n)
-		printf("| %s | %s | %s | %s | %s | %.2f |\n", f->name, measure_time_text(d->p50_ns),
-		        measure_time_text(d->p99_ns), measure_time_text(f->p50_ns), measure_time_text(f->p99_ns),
-		        (double)f->p50_ns / (double)d->p50_ns);
+		printf("| %s | %s | %s | %s | %s | %s | %s | %.2f |\n", f->name, measure_time_text(d->p50_ns),
+		        measure_time_text(d->p99_ns), cpu_text(d), measure_time_text(f->p50_ns),
+		        measure_time_text(f->p99_ns), cpu_text(f), (double)f->p50_ns / (double)d->p50_ns);
 	else if (f->n)
-		printf("| %s | not measured | | %s | %s | |\n", f->name, measure_time_text(f->p50_ns),
-		        measure_time_text(f->p99_ns));
+		printf("| %s | not measured | | | %s | %s | %s | |\n", f->name, measure_time_text(f->p50_ns),
+		        measure_time_text(f->p99_ns), cpu_text(f));
 }
 
 static void path_tables(const struct profile *p)
 {
 	printf("\n## FUSE path against direct call, of one client\n\n"
-	       "| | direct p50 | p99 | through the mount p50 | p99 | ratio of p50 |\n|---|--:|--:|--:|--:|--:|\n");
+	       "| | direct p50 | p99 | processor | through the mount p50 | p99 | processor, both | ratio of p50 |\n"
+	       "|---|--:|--:|--:|--:|--:|--:|--:|\n");
 	path_line(&p->direct[PT_put], &p->fuse[PT_put]);
 	path_line(&p->direct[PT_search], &p->fuse[PT_search]);
 	path_line(&p->direct[PT_hnsw], &p->fuse[PT_hnsw]);
 	if (p->alloc.n)
-		printf("| allocation and release | %.0f ns | %.0f ns | not measured: the same code, not to be called "
-		       "from outside | | |\n",
+		printf("| allocation and release | %.0f ns | %.0f ns | | not measured: the same code, not to be called "
+		       "from outside | | | |\n",
 		        (double)p->alloc.p50_ns / 100, (double)p->alloc.p99_ns / 100);
 	if (p->pool.n)
-		printf("| pool get and put | %.0f ns | %.0f ns | %llu gets, %llu needed a slab | | |\n",
+		printf("| pool get and put | %.0f ns | %.0f ns | | %llu gets, %llu needed a slab | | | |\n",
 		        (double)p->pool.p50_ns / 100, (double)p->pool.p99_ns / 100,
 		        (unsigned long long)(p->pool_hits + p->pool_misses), (unsigned long long)p->pool_misses);
 	printf("\n## Latency and throughput through the mount\n\n| | a second | p50 | p90 | p99 | most | "
