@@ -5,7 +5,7 @@ PREFIX ?= /usr/local
 CC ?= cc
 export PYTHONDONTWRITEBYTECODE = 1
 
-.PHONY: all build demo check bench bench-index bench-fs bench-life bench-mount bench-recall bench-text torture cross soak install deb stack neon tsan format clean help torture-alloc
+.PHONY: all build demo check bench bench-index bench-fs bench-life bench-mount bench-recall bench-text torture cross soak install deb stack neon tsan format clean help torture-alloc report
 
 all: build
 

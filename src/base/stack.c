@@ -21,7 +21,8 @@
 #define WINDOW_BYTES ((size_t)32 << 10)
 #define OWN_BYTES    256 /* below the base: the frames of begin, end and the painter, and the red zone */
 #define GUARD_BYTES  64 /* not painted above the guard */
-#define SAMPLE_FIRST 256
+#define SAMPLE_FIRST 1024 /* of the process: workers come and go, and each would begin anew */
+#define SAMPLE_WARM  256
 #define SAMPLE_EVERY 61 /* a prime: requests that come in a rhythm are all met */
 
 #define NO_SANITIZE __attribute__((no_sanitize("address"), noinline))
@@ -99,6 +100,14 @@ static uint32_t seen(const struct thread *t, unsigned op)
 	return op < STACK_OPS_MAX ? atomic_load_explicit(&t->op_seen[op], memory_order_relaxed) : 0;
 }
 
+/* how often an operation was seen by all threads, as far as SAMPLE_FIRST */
+static _Atomic uint32_t first_seen[STACK_OPS_MAX];
+
+static bool is_first(unsigned op)
+{
+	return op < STACK_OPS_MAX && atomic_load_explicit(&first_seen[op], memory_order_relaxed) < SAMPLE_FIRST;
+}
+
 /* lowest byte below a sampled bracket that lost its paint */
 static uint8_t *lowest_touched(const struct stack_mark *m)
 {
@@ -146,8 +155,7 @@ NO_SANITIZE void stack_op_begin_op(struct stack_mark *m, unsigned op)
 		return;
 	uint32_t n = seen(t, op);
 	t->brackets++;
-	begin(m, t, (uint8_t *)__builtin_frame_address(0) + 2 * sizeof(void *),
-	        n < SAMPLE_FIRST || !(n % SAMPLE_EVERY));
+	begin(m, t, (uint8_t *)__builtin_frame_address(0) + 2 * sizeof(void *), is_first(op) || !(n % SAMPLE_EVERY));
 }
 
 void stack_op_end(struct stack_mark *m, unsigned op)
@@ -161,8 +169,10 @@ void stack_op_end(struct stack_mark *m, unsigned op)
 	uint32_t n = atomic_load_explicit(&t->op_seen[op], memory_order_relaxed);
 	if (n < UINT32_MAX)
 		atomic_store_explicit(&t->op_seen[op], n + 1, memory_order_relaxed);
-	if (n < SAMPLE_FIRST)
-		t->warm = SAMPLE_FIRST;
+	if (is_first(op)) {
+		atomic_fetch_add_explicit(&first_seen[op], 1, memory_order_relaxed);
+		t->warm = SAMPLE_WARM;
+	}
 	if (!m->sampled || !m->low)
 		return;
 	note_deep(m, lowest_touched(m));

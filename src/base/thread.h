@@ -1,8 +1,8 @@
 /* thread.h - service threads on stacks of our own: mapped, guarded by a page that may not be touched, painted, measured.
  *
  * A thread's stack is filled with a pattern when made.  The deepest byte ever overwritten is its high-water mark.  For marks per
- * operation a worker brackets each request with stack_op_begin/end: a sampled request (the first 256 of an operation, then every
- * 61st) repaints the stack below the bracket before it runs and scans it after; the others cost a counter.  An entry refuses work
+ * operation a worker brackets each request with stack_op_begin/end: a sampled request (the first 1,024 of an operation in the process, then
+ * every 61st of a thread) repaints the stack below the bracket before it runs and scans it after; the others cost a counter.  An entry refuses work
  * when too little is left (stack_left): a code, never a crash. */
 #pragma once
 #include <pthread.h>
@@ -51,7 +51,7 @@ struct stack_mark {
 	uint8_t *deep; /* lowest byte touched that an inner bracket's paint has covered again; NULL: none */
 	bool sampled;
 };
-/* Without knowing the operation, a request is sampled when one of the last 256 on this thread was of an operation seen fewer than 256
+/* Without knowing the operation, a request is sampled when one of the last 256 on this thread was of an operation seen fewer than 1,024
  * times, and every 61st.  With it (stack_op_begin_op), the operation's own count decides. */
 void stack_op_begin(struct stack_mark *m);
 void stack_op_begin_op(struct stack_mark *m, unsigned op);

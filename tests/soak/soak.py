@@ -187,7 +187,7 @@ class Soak:
         self.now = {}  # point -> the seed it has, None: not known, -1: none
         self.filev, self.story = {}, {}
         self.lat = {"search": [], "put": [], "file": []}
-        self.count = dict.fromkeys(("file_ops", "puts", "puts_refused", "searches", "exact", "victims", "store_errors", "daemon_kills",
+        self.count = dict.fromkeys(("file_ops", "puts", "puts_refused", "searches", "deadlines", "exact", "victims", "store_errors", "daemon_kills",
                                     "read_only", "remounts", "turns"), 0)
         self.wrong, self.rows, self.lives, self.life = [], [], [], 0
         self.twins = []
@@ -306,7 +306,9 @@ class Soak:
             a = self.m.ask("search", collection="soak", vector=vec_of(self.rng.randrange(1 << 40)), k=10)
             self.lat["search"].append(time.monotonic() - t0)
         self.count["searches"] += 1
-        if "error" in a and not self.faulty:
+        if "error" in a and a["error"]["code"] == "deadline":  # on a machine far too busy it is refused after two seconds, as promised
+            self.count["deadlines"] += 1
+        elif "error" in a and not self.faulty:
             self.bad(f"a search failed: {a}")
 
     def file_vector(self):
@@ -526,7 +528,7 @@ class Soak:
         mnt.ok(code == 0, "and after unmounting", detail=out + err)
         mnt.ok(alive, f"the daemon lived; killed {self.count['daemon_kills']} times, each time by us")
         mnt.ok(not self.wrong, f"{self.count['puts']} puts, {self.count['searches']} searches, {self.count['exact']} of them checked by brute "
-               f"force, {self.count['victims']} clients killed, {self.count['store_errors']} errors of the store: nothing wrong",
+               f"force, {self.count['deadlines']} out of time, {self.count['victims']} clients killed, {self.count['store_errors']} errors of the store: nothing wrong",
                detail="; ".join(self.wrong[:5]))
         self.flat()
 
