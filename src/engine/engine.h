@@ -233,8 +233,8 @@ struct eng_job {
 	uint32_t vec_bytes;
 	const char *payload;
 	uint32_t payload_n;
-	bool want_durable, rescan, recall, exact, wait, stale, with_vectors, with_payload, with_snippet, group_chunk, sum,
-	        with_chunks, inline_ok;
+	bool want_durable, rescan, recall, exact, wait, stale, with_vectors, with_payload, with_snippet, group_chunk,
+	        sum, with_chunks, inline_ok;
 	const char *text; /* search by words */
 	uint32_t text_n;
 	enum eng_mode mode;
