@@ -99,6 +99,21 @@ def again():
         mnt.ok(code == 2 and f"process {m.pid};" in err, "a store in use by one that serves is refused", detail=(code, err))
 
 
+def another_namespace():
+    """Who makes a mount namespace takes copies of all mounts: the daemon ends all the same."""
+    with mnt.Mount("-o", "components=none") as m:
+        p = subprocess.Popen(["unshare", "-m", "--propagation", "private", "sh", "-c", "echo there; exec sleep 60"], stdout=subprocess.PIPE)
+        if p.stdout.readline() != b"there\n":
+            p.wait()
+            return mnt.skip("umount while another namespace has the mount", "no mount namespaces here")
+        code, _, err = mnt.vexfs("umount", m.mnt)
+        mnt.eq(code, 0, "umount while another namespace has the mount")
+        mnt.ok(not mnt.alive(m.pid), "no process is left")
+        mnt.ok("namespace" in err, "and it is said", detail=err)
+        p.kill()
+        p.wait()
+
+
 def clients():
     with mnt.Mount("-o", "components=none") as m:
         put(m.p("big"), os.urandom(1 << 20))
@@ -312,6 +327,6 @@ def helper():
         subprocess.run(["rm", "-rf", base])
 
 
-for part in (signals, killed, again, clients, absurd, times, backing, failing, unprivileged, helper):
+for part in (signals, killed, again, another_namespace, clients, absurd, times, backing, failing, unprivileged, helper):
     part()
 mnt.done()

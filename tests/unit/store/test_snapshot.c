@@ -189,7 +189,7 @@ static void test_verify(void)
 	struct box b;
 	struct told x;
 	struct store_snap s;
-	uint8_t c;
+	uint8_t c = 0;
 	box_open(&b);
 	struct store *st = filled(&b, os_real(), 300);
 	T_EQ(store_snapshot_create(st, "s", NULL, &s), 0, "made");
