@@ -28,6 +28,16 @@ OK, BAD, SKIP = "ok", "not ok", "skip"
 LSAN = "detect_leaks=1:fast_unwind_on_malloc=1"
 
 
+def failures(lines):
+    """The lines of what failed, each with the remarks behind it: in a long output they are what has to be seen."""
+    out, on = [], False
+    for line in lines:
+        on = line.startswith("not ok") or (on and line.startswith("#"))
+        if on:
+            out.append(line)
+    return out
+
+
 class Tally:
     def __init__(self):
         self.n = {OK: 0, BAD: 0, SKIP: 0}
@@ -118,7 +128,7 @@ class Run:
                 f"{f', {skipped} skipped' if skipped else ''}  ({time.monotonic() - t0:.1f} s)")
         if not good:
             tail = out.rstrip().splitlines()
-            shown = bad[:20] + ["..."] + tail[-40:] if len(tail) > 60 else tail
+            shown = failures(tail)[:60] + ["..."] + tail[-40:] if len(tail) > 60 else tail
             text += "".join("\n    " + l for l in shown + ([why] if why else []))
         print(text, flush=True)  # in one piece: several run at once
         return good

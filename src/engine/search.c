@@ -10,6 +10,7 @@
 #include "engine/search_priv.h"
 
 #define HYBRID_DEPTH 100u
+#define ANEW_MAX     8
 
 /* both legs, fused; the one that is not of words comes from @c, or is that of meaning */
 static int hybrid(struct search *s, struct eng_coll *c, const float *mean)
@@ -90,6 +91,32 @@ static int legs(struct search *s, struct eng_coll *c)
 		return -VX_ERR_component_off;
 	return by_text(s, c);
 }
+/* Is the payload that was read still the file's?  One that was replaced or removed since it was judged has lost its own. */
+static bool payload_true(struct search *s, const struct found *f, bool read)
+{
+	if (f->is_free)
+		return true;
+	pthread_rwlock_rdlock(&s->e->objects);
+	const struct eng_obj *o = obj_by_oid(&s->e->t, f->owner);
+	bool is = o && o->has_payload == read;
+	pthread_rwlock_unlock(&s->e->objects);
+	return is;
+}
+static int payloads(struct search *s, struct eng_coll *c)
+{
+	struct eng_job *j = s->j;
+	uint32_t kept = 0;
+	for (uint32_t i = 0; i < j->res_n; i++) {
+		struct eng_hit *h = &j->res[i];
+		VX_TRY(eng_read_payload(
+		        s->e, j, c->info.cid, s->f[i].is_free, s->f[i].owner, &h->payload, &h->payload_n));
+		if (payload_true(s, &s->f[i], h->payload != NULL))
+			j->res[kept++] = *h;
+	}
+	bool moved = kept < j->res_n;
+	j->res_n = kept;
+	return moved;
+}
 static int answer(struct search *s, struct eng_coll *c)
 {
 	struct eng_job *j = s->j;
@@ -101,10 +128,19 @@ static int answer(struct search *s, struct eng_coll *c)
 	for (uint32_t i = 0; i < n; i++)
 		j->res[i] = s->f[i].h;
 	j->res_n = n;
-	for (uint32_t i = 0; i < n && j->with_payload; i++)
-		VX_TRY(eng_read_payload(s->e, j, c->info.cid, s->f[i].is_free, s->f[i].owner, &j->res[i].payload,
-		        &j->res[i].payload_n));
-	return 0;
+	return j->with_payload ? payloads(s, c) : 0;
+}
+/* 1: a file went while its payload was read */
+static int once(struct search *s, struct eng_coll *c)
+{
+	s->f_n = 0;
+	seen_clear(s);
+	int rc = judge_begin(&s->g, s->e, s->j);
+	if (rc < 0)
+		return rc;
+	rc = legs(s, c);
+	judge_end(&s->g);
+	return rc < 0 ? rc : answer(s, c);
 }
 int search_run(struct engine *e, struct eng_job *j)
 {
@@ -123,13 +159,11 @@ int search_run(struct engine *e, struct eng_job *j)
 		s->j = j;
 		s->k = j->k ? j->k : CONF_K_DEFAULT;
 		s->ef = j->ef;
-		rc = judge_begin(&s->g, e, j);
-		if (rc >= 0) {
-			rc = legs(s, c);
-			judge_end(&s->g);
-		}
-		if (rc >= 0)
-			rc = answer(s, c);
+		rc = once(s, c);
+		for (int i = 0; rc > 0 && i < ANEW_MAX; i++) /* what is left out would make place for another */
+			rc = once(s, c);
+		if (rc > 0)
+			rc = 0;
 		mem_free(MEM_engine, s->f);
 		mem_free(MEM_engine, s->seen);
 		mem_free(MEM_engine, s);

@@ -71,6 +71,7 @@ class Stream:
         self.seed, self.ops, self.verbose = seed, ops, verbose
         self.files, self.dirs = {}, {"": 0o755}  # path -> Obj; directories -> mode
         self.log = []      # (Obj, vec, bound, late): what became of an object's vector, in order
+        self.described = {}  # vector -> contents that it was set for
         self.durable = 0   # events acknowledged
         self.settled = 0   # of those that a rename causes by itself, the ones acknowledged: only a wait speaks of them
         self.trace, self.names, self.sizes = [], 0, 0
@@ -86,6 +87,8 @@ class Stream:
         touched since"""
         o.vec, o.bound, o.hashed = vec, bound, False
         self.log.append((o, vec, bound, late))
+        if vec is not None and bound is not REPLACED:
+            self.described.setdefault(tuple(vec), set()).add(bound)
 
     def newname(self, d=None):
         self.names += 1
@@ -529,8 +532,12 @@ class Stream:
     def wait(self):
         a = self.m.ask("wait")
         assert "error" not in a, f"wait: {a}"
-        for o in self.files.values():
+        for p, o in self.files.items():
             o.hashed |= o.fresh()
+            # A vector that was handed on describes what it was set for, wherever that is; whether the mount still knows is its own affair.
+            if o.bound is REPLACED and o.content in self.described.get(tuple(o.vec), ()) and \
+                    os.getxattr(self.m.p(p), "user.vexfs.state") == b"fresh":
+                o.bound = o.content
 
     def readable(self, p):
         return all(self.dirs[p[:i]] & 1 for i in range(len(p)) if p[i] == "/") and self.files[p].mode & 4

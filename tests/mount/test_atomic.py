@@ -20,7 +20,8 @@ def content(m):
 
 
 def search(m, until, out):
-    """Each answer lies between the version that was there before it was asked and the one after."""
+    """Each answer lies between the version that was there before it was asked and the one after, or is the one whose rename is under way:
+    a search looks at the directory below, a reader at names that the kernel changes when the rename has been answered."""
     bad, n = [], 0
     while not until.is_set():
         before = content(m)
@@ -28,8 +29,8 @@ def search(m, until, out):
         t = m.ask_anew(json.dumps({"verb": "search", "text": "version", "k": 5, "mode": "text"}).encode())
         after = content(m)
         for r in a.get("results", [{"error": a}]):
-            got = [round(r["vector"][1] * VERSIONS), r["payload"]["n"]] if r.get("path") == "f" else r
-            if r.get("path") == "f" and not (before <= got[0] <= after and got[0] == got[1]):
+            got = [round(r["vector"][1] * VERSIONS), r.get("payload", {}).get("n")] if r.get("path") == "f" else r
+            if r.get("path") == "f" and not (before <= got[0] <= after + 1 and got[0] == got[1]):
                 bad.append([before, got, after, r["state"]])
             elif r.get("path") not in ("f", "tmp"):
                 bad.append(r)

@@ -127,7 +127,7 @@ static void test_busy(void)
 	busy.n = N;
 	pthread_create(&th, NULL, churn, &busy);
 	for (int i = 0; i < 4; i++) {
-		char name[8];
+		char name[16];
 		uint64_t top = 0;
 		snprintf(name, sizeof name, "s%d", i);
 		copying = true;
@@ -144,7 +144,7 @@ static void test_busy(void)
 	atomic_store(&busy.stop, 1);
 	pthread_join(th, NULL);
 	for (int i = 0; i < 4; i++) {
-		char name[8];
+		char name[16];
 		uint64_t top = 0;
 		snprintf(name, sizeof name, "s%d", i);
 		struct store *sn = snap_open(st, name);
