@@ -421,6 +421,8 @@ class Stream:
         os.rename(self.p(p), out)
         for x, o in back:
             self.drop_path(x)
+        for o in sorted({o for _, o in back}, key=lambda o: o.id):
+            self.gone(o)
         self.dirs = {d: mode for d, mode in self.dirs.items() if d not in dirs}
         self.check_search()
         self.names += 1
@@ -619,10 +621,9 @@ class Stream:
                     o.vec, o.bound = state.get(o, none) if seen[o] == value(state, o) else before.get(o, none)
                     if o in late and os.getxattr(self.m.p(min(o.paths)), "user.vexfs.state") == b"stale":
                         o.bound = REPLACED  # the vector was on disk, its binding not yet: honest, and hidden
-                self.log = [(o, o.vec, o.bound, False) for o in live if o.vec is not None]
-                for o in live:
-                    o.acked = 0
-                self.durable = self.settled = len(self.log)  # it was read back from the disk
+                # read back from the disk; what an heir was given at this opening is written behind
+                self.log = [(o, o.vec, o.bound, False) for o in sorted(live, key=lambda o: o in heir) if o.vec is not None]
+                self.durable = self.settled = sum(e[0] not in heir for e in self.log)
                 return
         lines = [f"{sorted(o.paths)}: seen {'none' if seen[o] is None else seen[o][0]}, events "
                  f"{[(i, e[1][0] if e[1] else None) for i, e in enumerate(self.log) if e[0] is o]}" for o in live]
