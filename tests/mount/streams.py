@@ -623,6 +623,8 @@ class Stream:
                         o.bound = REPLACED  # the vector was on disk, its binding not yet: honest, and hidden
                 # read back from the disk; what an heir was given at this opening is written behind
                 self.log = [(o, o.vec, o.bound, False) for o in sorted(live, key=lambda o: o in heir) if o.vec is not None]
+                for o in live:
+                    o.acked = 0
                 self.durable = self.settled = sum(e[0] not in heir for e in self.log)
                 return
         lines = [f"{sorted(o.paths)}: seen {'none' if seen[o] is None else seen[o][0]}, events "
