@@ -602,7 +602,9 @@ class Stream:
         # A file that stands at a name of one that is gone may be its heir: what became of the names in the last second before a kill is
         # not in the catalog, and a vector is rather kept, as stale, than lost.
         gone = {tuple(e[1]) for e in self.log if e[1] is not None and e[0] not in seen}
-        heir = {o for o in live if seen[o] in gone and os.getxattr(self.m.p(min(o.paths)), "user.vexfs.state") == b"stale"}
+        # (And fresh, where the content is what that vector was set for.)
+        heir = {o for o in live if seen[o] in gone and (o.content in self.described.get(seen[o], ()) or
+                                                        os.getxattr(self.m.p(min(o.paths)), "user.vexfs.state") == b"stale")}
         # files stay touched, also where the kill took back what happened to their vectors meanwhile
         late = {o for o, _, _, is_late in self.log[self.settled:] if is_late}
         for n in range(len(self.log), self.durable - 1, -1):
@@ -684,7 +686,7 @@ def main(argv=None):
     ap.add_argument("--jobs", type=int, default=max(2, os.cpu_count() or 1))
     ap.add_argument("--verbose", action="store_true")
     a = ap.parse_args(argv)
-    base = a.seed or random.SystemRandom().randrange(1 << 31)
+    base = a.seed or a.first or random.SystemRandom().randrange(1 << 31)
     seeds = [a.seed] if a.seed else range(base, base + a.streams)
     print(f"# seeds {seeds[0]} to {seeds[-1]} (repeat one: streams.py --seed N --ops {a.ops})", flush=True)
     bad, total = 0, {}
