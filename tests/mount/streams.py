@@ -681,6 +681,7 @@ def one(args):
 def main(argv=None):
     ap = argparse.ArgumentParser()
     ap.add_argument("--seed", type=int, default=int(os.environ.get("VEXFS_SEED") or 0))
+    ap.add_argument("--first", type=int, default=0, help="the first stream's seed; else one by chance")
     ap.add_argument("--streams", type=int, default=200)
     ap.add_argument("--ops", type=int, default=60)
     ap.add_argument("--jobs", type=int, default=max(2, os.cpu_count() or 1))
