@@ -29,7 +29,7 @@
 #define BUSY_TRIES    20
 #define BUSY_STEP_NS  50000000
 
-/* fusermount3 is setuid root: the only way for other users */
+/* fusermount3 is setuid root: the only way for other users. -ENOENT: not installed, -ENOTDIR: it has no /etc/mtab to read */
 static int by_fusermount(const char *mnt, bool lazy)
 {
 	int status = 0;
@@ -48,7 +48,7 @@ static int by_fusermount(const char *mnt, bool lazy)
 		return 0;
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
 		return -ENOENT;
-	return -EBUSY;
+	return access("/etc/mtab", F_OK) ? -ENOTDIR : -EBUSY;
 }
 
 static int detach(const char *mnt, bool lazy)
@@ -144,6 +144,8 @@ int cmd_umount(int argc, char **argv)
 		        abs, abs);
 	else if (rc == -ENOENT)
 		rc = cli_err("fusermount3 is not installed (package fuse3); only root can unmount without it");
+	else if (rc == -ENOTDIR)
+		rc = cli_err("fusermount3 wants /etc/mtab, which is not there: ln -s /proc/self/mounts /etc/mtab");
 	else if (rc < 0)
 		rc = cli_err("cannot unmount %s: %s", abs, strerror(-rc));
 	if (rc) {

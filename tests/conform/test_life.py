@@ -296,7 +296,10 @@ def unprivileged():
         fds = len(os.listdir(f"/proc/{pid}/fd")) if pid else 0
         mnt.ok(0 < fds < 1500, f"with {fds} fds")
         p = subprocess.run([*run, exe, "umount", base + "/mnt"], capture_output=True, text=True)
-        mnt.eq(p.returncode, 0, "unmounted by its owner")
+        if os.path.lexists("/etc/mtab"):
+            mnt.eq(p.returncode, 0, "unmounted by its owner")
+        else:
+            mnt.ok(p.returncode == 2 and "/etc/mtab" in p.stderr, "fusermount3 finds no /etc/mtab: said", detail=p.stderr)
     finally:
         os.chmod("/dev/fuse", mode)
         if mnt.mounted(base + "/mnt"):
