@@ -151,11 +151,22 @@ void retired_free(struct store *st, bool all)
 
 /* ---- SQLite's shared memory ------------------------------------------------------------------------------------------------- */
 
+/* A snapshot's catalog has no log.  Asking for shared memory would make some, which SQLite then never takes down. */
+static bool shm_used(const struct store *st)
+{
+	sqlite3_stmt *s;
+	if (sqlite3_prepare_v2(st->cat.db, "PRAGMA journal_mode", -1, &s, NULL) != SQLITE_OK)
+		return false;
+	bool wal = sqlite3_step(s) == SQLITE_ROW && !strcmp((const char *)sqlite3_column_text(s, 0), "wal");
+	sqlite3_finalize(s);
+	return wal;
+}
+
 void store_shm_watch(struct store *st)
 {
 	sqlite3_file *f = NULL;
 	if (sqlite3_file_control(st->cat.db, "main", SQLITE_FCNTL_FILE_POINTER, &f) != SQLITE_OK || !f ||
-	        !f->pMethods || f->pMethods->iVersion < 2)
+	        !f->pMethods || f->pMethods->iVersion < 2 || (!st->shm_n && !shm_used(st)))
 		return;
 	/* a region appears when the log outgrows the one before */
 	while (st->shm_n < STORE_SHM_REGIONS) {
