@@ -185,6 +185,7 @@ struct eng_coll {
 	uint32_t row_gen_cap;
 	uint32_t *tail; /* rows not linked: tail[tail_head, tail_n) */
 	uint32_t tail_head, tail_n, tail_cap;
+	_Atomic uint64_t moved; /* rows that compaction moved: who scanned meanwhile may have met neither place */
 	uint64_t rows_freed, compact_mark; /* rows given back ever; then, when there was no room to move rows down */
 	uint64_t reclaim_epoch; /* when the store was told last to let go of what it had retired */
 	bool compact_off;

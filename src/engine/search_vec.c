@@ -5,6 +5,8 @@
 #include "base/trim.h"
 #include "engine/search_priv.h"
 
+#define MOVED_TRIES 100
+
 #define SEARCH_SLACK 16u
 
 /* ---- candidates ---- */
@@ -248,23 +250,14 @@ static int query_check(
 			return 0;
 	return -VX_ERR_zero_vector;
 }
-int search_vec_leg(struct search *s, struct eng_coll *c, const void *vec, uint32_t bytes, uint32_t k)
+static int one_pass(struct search *s, struct eng_coll *c, const void *vec, uint32_t bytes, uint32_t k)
 {
 	struct coll_view v;
-	if (!bytes || (c->info.dtype == VXD_f32 && bytes % 4))
-		return -VX_ERR_dim_range;
-	s->free_ok = coll_may(c, &s->j->who, 4) && !s->g.scope_n; /* a free point is in no directory */
-	s->g.coll_name = arena_strndup(s->j->arena, c->info.name, strlen(c->info.name));
-	if (!s->g.coll_name)
-		return -VX_ERR_arena_full;
-	if (!s->j->ef)
-		s->ef = recall_ef(c, k);
-	coll_enter(c, &v);
 	int rc = 0;
-	if (v.rows && c->chunks) {
+	coll_enter(c, &v);
+	if (v.rows)
 		rc = query_check(s, c, v.rows, vec, bytes);
-	} else if (v.rows) {
-		rc = query_check(s, c, v.rows, vec, bytes);
+	if (v.rows && !c->chunks) {
 		if (rc >= 0)
 			rc = search_filter_read(s, c->info.cid, v.rows_n);
 		if (rc >= 0)
@@ -273,6 +266,30 @@ int search_vec_leg(struct search *s, struct eng_coll *c, const void *vec, uint32
 			s->j->priv.n[2] = 1;
 	}
 	coll_leave(&v);
+	return rc;
+}
+/* A row that moves while rows are scanned (compaction) may be passed before it is there and reached when it has gone: the pass is made
+ * again, so that what was there all the time is found.  Moves come to an end: compaction has a step at a time, and an end. */
+int search_vec_leg(struct search *s, struct eng_coll *c, const void *vec, uint32_t bytes, uint32_t k)
+{
+	if (!bytes || (c->info.dtype == VXD_f32 && bytes % 4))
+		return -VX_ERR_dim_range;
+	s->free_ok = coll_may(c, &s->j->who, 4) && !s->g.scope_n; /* a free point is in no directory */
+	s->g.coll_name = arena_strndup(s->j->arena, c->info.name, strlen(c->info.name));
+	if (!s->g.coll_name)
+		return -VX_ERR_arena_full;
+	if (!s->j->ef)
+		s->ef = recall_ef(c, k);
+	uint32_t base = s->f_n;
+	int rc = 0;
+	for (int i = 0;; i++) {
+		uint64_t moved = atomic_load(&c->moved);
+		rc = one_pass(s, c, vec, bytes, k);
+		if (rc < 0 || i == MOVED_TRIES || moved == atomic_load(&c->moved))
+			break;
+		s->f_n = base;
+		seen_clear(s);
+	}
 	if (rc < 0 || !c->chunks)
 		return rc;
 	VX_TRY(search_filter_read(s, 0, 0));

@@ -92,8 +92,10 @@ static int put_file_visible(struct eng_op *o, int rc)
 	if (!v) /* the file went while its vector was on the way; the store kills the row with it */
 		return coll_dead_push(c, o->op.ret_row, false);
 	rc = coll_row_live(c, o->op.ret_row, false, obj->oid, true);
-	if (v->row != ENG_ROW_NONE)
+	if (v->row != ENG_ROW_NONE) {
 		coll_row_dead(c, v->row);
+		atomic_fetch_add(&c->moved, o->op.kind == SOP_vec_move);
+	}
 	v->busy = false;
 	if (rc < 0) { /* on disk, but not to be had before the next opening */
 		obj_vec_del(&e->t, obj, v);
@@ -120,8 +122,10 @@ static int put_free_visible(struct eng_op *o, int rc)
 	}
 	rows_refresh(o->e, c);
 	rc = coll_row_live(c, o->op.ret_row, true, o->op.free_id, true);
-	if (old != ENG_ROW_NONE)
+	if (old != ENG_ROW_NONE) {
 		coll_row_dead(c, old);
+		atomic_fetch_add(&c->moved, o->op.kind == SOP_vec_move);
+	}
 	if (rc < 0)
 		coll_id_del(c, o->op.free_id);
 	else
