@@ -431,3 +431,33 @@ bool coll_may(const struct eng_coll *c, const struct eng_caller *who, uint32_t w
 		bits >>= 3;
 	return (bits & want) == want;
 }
+
+int coll_made(struct eng_op *o, int rc)
+{
+	struct engine *e = o->e;
+	struct eng_coll *c = o->c;
+	if (rc < 0)
+		return rc;
+	pthread_mutex_lock(&c->lock);
+	c->info.cid = o->op.ret_cid;
+	rows_refresh(e, c);
+	pthread_mutex_unlock(&c->lock);
+	pthread_mutex_lock(&e->coll_lock);
+	c->next = e->colls;
+	e->colls = c;
+	atomic_fetch_add(&c->refs, 1);
+	pthread_mutex_unlock(&e->coll_lock);
+	return 0;
+}
+bool coll_unlist(struct engine *e, struct eng_coll *c)
+{
+	pthread_mutex_lock(&e->coll_lock);
+	struct eng_coll **p = &e->colls;
+	while (*p && *p != c)
+		p = &(*p)->next;
+	bool listed = *p != NULL;
+	if (listed)
+		*p = c->next;
+	pthread_mutex_unlock(&e->coll_lock);
+	return listed;
+}

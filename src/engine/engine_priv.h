@@ -216,11 +216,16 @@ struct eng_coll {
 	struct chunk_rows *chunks; /* of a model's collection: sem.h */
 };
 enum { ROWF_FREE = 1, ROWF_LIVE = 2, ROWF_PUB = 4, ROWF_TAIL = 8 };
+struct eng_op;
 struct eng_coll *coll_new(struct engine *e, const struct store_coll *info); /* refs 1 */
 struct eng_coll *coll_get(struct engine *e, const char *name); /* +1 ref, NULL: none */
 struct eng_coll *coll_by_cid(struct engine *e, uint32_t cid); /* +1 ref */
 void coll_put(struct eng_coll *c); /* takes NULL */
 bool coll_name_ok(const char *name);
+int coll_made(
+        struct eng_op *o, int rc); /* a collection's creation, applied: it has its number, and is found from now on */
+bool coll_unlist(
+        struct engine *e, struct eng_coll *c); /* not found any more; true: the list's reference is the caller's */
 bool coll_shown(const struct eng_coll *c); /* is it one that people see? of the models' only the one that answers */
 /* all with c->lock held */
 int coll_row_live(struct eng_coll *c, uint32_t row, bool is_free, uint64_t owner, bool to_tail);

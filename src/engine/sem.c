@@ -306,23 +306,6 @@ bool sem_coll_is(const struct sem_model *m)
 	coll_name(m, name);
 	return m->c && !strcmp(m->c->info.name, name);
 }
-static int made_visible(struct eng_op *o, int rc)
-{
-	struct engine *e = o->e;
-	struct eng_coll *c = o->c;
-	if (rc < 0)
-		return rc;
-	pthread_mutex_lock(&c->lock);
-	c->info.cid = o->op.ret_cid;
-	rows_refresh(e, c);
-	pthread_mutex_unlock(&c->lock);
-	pthread_mutex_lock(&e->coll_lock);
-	c->next = e->colls;
-	e->colls = c;
-	atomic_fetch_add(&c->refs, 1);
-	pthread_mutex_unlock(&e->coll_lock);
-	return 0;
-}
 int sem_coll_make(struct sem *s, struct sem_model *m)
 {
 	struct engine *e = s->e;
@@ -348,7 +331,7 @@ int sem_coll_make(struct sem *s, struct sem_model *m)
 	o->coll_mem = k;
 	o->op.coll = &o->coll_mem;
 	o->c = c;
-	o->applied = made_visible;
+	o->applied = coll_made;
 	VX_TRY(op_run(o, true));
 	m->c = coll_get(e, k.name);
 	return m->c ? 0 : -VX_ERR_no_collection;
@@ -364,14 +347,7 @@ void sem_coll_drop(struct engine *e, struct eng_coll *c)
 		pthread_cond_wait(&c->idle, &c->lock);
 	coll_drain(c);
 	pthread_mutex_unlock(&c->lock);
-	pthread_mutex_lock(&e->coll_lock);
-	struct eng_coll **p = &e->colls;
-	while (*p && *p != c)
-		p = &(*p)->next;
-	bool listed = *p != NULL;
-	if (listed)
-		*p = c->next;
-	pthread_mutex_unlock(&e->coll_lock);
+	bool listed = coll_unlist(e, c);
 	o->op.cid = c->info.cid;
 	atomic_fetch_add(&c->refs, 1);
 	o->c = c;

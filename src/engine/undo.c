@@ -81,14 +81,7 @@ static void coll_undone(struct engine *e, struct eng_op *o)
 	if (!c)
 		return;
 	if (o->op.kind == SOP_coll_create) {
-		pthread_mutex_lock(&e->coll_lock);
-		struct eng_coll **p = &e->colls;
-		while (*p && *p != c)
-			p = &(*p)->next;
-		bool listed = *p != NULL;
-		if (listed)
-			*p = c->next;
-		pthread_mutex_unlock(&e->coll_lock);
+		bool listed = coll_unlist(e, c);
 		pthread_mutex_lock(&c->lock);
 		c->dropped = true;
 		c->rows = NULL;

@@ -565,23 +565,6 @@ static int del_run(struct engine *e, struct eng_job *j)
 }
 
 /* ---- collections ---- */
-static int create_visible(struct eng_op *o, int rc)
-{
-	struct engine *e = o->e;
-	struct eng_coll *c = o->c;
-	if (rc < 0)
-		return rc;
-	pthread_mutex_lock(&c->lock);
-	c->info.cid = o->op.ret_cid;
-	rows_refresh(e, c);
-	pthread_mutex_unlock(&c->lock);
-	pthread_mutex_lock(&e->coll_lock);
-	c->next = e->colls;
-	e->colls = c;
-	atomic_fetch_add(&c->refs, 1);
-	pthread_mutex_unlock(&e->coll_lock);
-	return 0;
-}
 static int create_run(struct engine *e, struct eng_job *j)
 {
 	struct store_coll k = {0};
@@ -625,7 +608,7 @@ static int create_run(struct engine *e, struct eng_job *j)
 	o->coll_mem = k;
 	o->op.coll = &o->coll_mem;
 	o->c = c;
-	o->applied = create_visible;
+	o->applied = coll_made;
 	c->recall.target = n->target_recall;
 	atomic_fetch_add(&c->refs, 1);
 	int rc = op_run(o, true); /* so that the next job of this thread finds it */
@@ -660,14 +643,7 @@ static int drop_run(struct engine *e, struct eng_job *j)
 	coll_drain(c);
 	uint32_t cap = c->cap;
 	pthread_mutex_unlock(&c->lock);
-	pthread_mutex_lock(&e->coll_lock);
-	struct eng_coll **p = &e->colls;
-	while (*p && *p != c)
-		p = &(*p)->next;
-	bool listed = *p != NULL;
-	if (listed)
-		*p = c->next;
-	pthread_mutex_unlock(&e->coll_lock);
+	bool listed = coll_unlist(e, c);
 	/* its files forget it; nobody else changes own[] of a dropped collection */
 	for (uint32_t r = 0; r < cap; r++) {
 		if ((c->flags[r] & (ROWF_LIVE | ROWF_FREE)) != ROWF_LIVE)
