@@ -12,6 +12,8 @@ Writes fs.csv, fs.svg and fs.txt into bench/results.
 import argparse, csv, os, pathlib, shutil, statistics, subprocess, sys, tarfile, tempfile, time
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+from common import favour  # noqa: E402
 PARAM = pathlib.Path("/sys/module/fuse/parameters/enable_uring")
 # job: (unit, divisor, higher is better)
 JOBS = {
@@ -34,23 +36,6 @@ GOALS = {
 
 def sh(*a, **k):
     return subprocess.run([str(x) for x in a], check=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **k).stdout
-
-
-def favour(nice, under):
-    """nice for this process and every daemon whose command line names a path below @under; sessions are groups of their own to the
-    scheduler (autogroup), so each is told"""
-    if not nice:
-        return
-    for p in [str(os.getpid())] + [x for x in os.listdir("/proc") if x.isdigit()]:
-        try:
-            if p != str(os.getpid()) and str(under).encode() not in pathlib.Path("/proc", p, "cmdline").read_bytes():
-                continue
-            for t in os.listdir("/proc/%s/task" % p):
-                # a thread that stands back for the others goes on to do so
-                os.setpriority(os.PRIO_PROCESS, int(t), max(-20, nice + max(0, os.getpriority(os.PRIO_PROCESS, int(t)))))
-            pathlib.Path("/proc", p, "autogroup").write_text("%d" % nice)
-        except OSError:
-            pass  # ended meanwhile, or a kernel thread
 
 
 class Target:

@@ -15,6 +15,8 @@ Interleaved, medians of the rounds.  Writes mount.csv, mount.svg and mount.txt i
 import argparse, csv, json, os, pathlib, random, shutil, signal, statistics, struct, subprocess, sys, tempfile, threading, time
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+from common import favour  # noqa: E402
 ROOT = HERE.parent.parent
 PARAM = pathlib.Path("/sys/module/fuse/parameters/enable_uring")
 TRANSPORTS = ("plain", "uring", "pt+uring")
@@ -26,23 +28,6 @@ def sh(*a, **k):
     if r.returncode:
         raise RuntimeError("%s: %s" % (" ".join(map(str, a[:3])), r.stderr.strip() or r.stdout.strip()))
     return r.stdout
-
-
-def favour(nice, under):
-    """nice for this process and every daemon whose command line names a path below @under; sessions are groups of their own to the
-    scheduler (autogroup), so each is told"""
-    if not nice:
-        return
-    for p in [str(os.getpid())] + [x for x in os.listdir("/proc") if x.isdigit()]:
-        try:
-            if p != str(os.getpid()) and str(under).encode() not in pathlib.Path("/proc", p, "cmdline").read_bytes():
-                continue
-            for t in os.listdir("/proc/%s/task" % p):
-                # a thread that stands back for the others goes on to do so
-                os.setpriority(os.PRIO_PROCESS, int(t), max(-20, nice + max(0, os.getpriority(os.PRIO_PROCESS, int(t)))))
-            pathlib.Path("/proc", p, "autogroup").write_text("%d" % nice)
-        except OSError:
-            pass  # ended meanwhile, or a kernel thread
 
 
 def hdr(op, size, flags=0):

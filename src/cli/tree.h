@@ -21,3 +21,4 @@ struct tree_count {
 int tree_export(const char *dir, const char *out, struct tree_count *n, struct cli_progress *p);
 int tree_import(const char *in, const char *dir, struct tree_count *n, struct cli_progress *p);
 int tree_err(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* "vexfs: sentence"; CLI_ERROR */
+bool tree_has_packed(struct archive_entry *e);

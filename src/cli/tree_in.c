@@ -27,20 +27,9 @@ static int copy(struct archive *from, struct archive *to, struct archive_entry *
 		n->bytes += k;
 	}
 }
-static bool has_packed(struct archive_entry *e)
-{
-	const char *name;
-	const void *v;
-	size_t n;
-	bool found = false;
-	archive_entry_xattr_reset(e);
-	while (archive_entry_xattr_next(e, &name, &v, &n) == ARCHIVE_OK)
-		found |= !strcmp(name, TREE_PACKED);
-	return found;
-}
 static int one(struct archive *from, struct archive *to, struct archive_entry *e, struct tree_count *n)
 {
-	bool packed = has_packed(e);
+	bool packed = tree_has_packed(e);
 	int r = archive_write_header(to, e);
 	if (r < ARCHIVE_WARN) {
 		tree_err("%s: %s", archive_entry_pathname(e), archive_error_string(to));

@@ -15,6 +15,17 @@ int tree_err(const char *fmt, ...)
 	va_end(ap);
 	return CLI_ERROR;
 }
+bool tree_has_packed(struct archive_entry *e)
+{
+	const char *name;
+	const void *v;
+	size_t n;
+	bool found = false;
+	archive_entry_xattr_reset(e);
+	while (archive_entry_xattr_next(e, &name, &v, &n) == ARCHIVE_OK)
+		found |= !strcmp(name, TREE_PACKED);
+	return found;
+}
 int main(int argc, char **argv)
 {
 	struct tree_count n = {0};

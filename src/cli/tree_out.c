@@ -28,17 +28,6 @@ static int to_failed(struct out *o)
 {
 	return tree_err("%s cannot be written: %s", o->name, archive_error_string(o->to));
 }
-static bool has_packed(struct archive_entry *e)
-{
-	const char *name;
-	const void *v;
-	size_t n;
-	bool found = false;
-	archive_entry_xattr_reset(e);
-	while (archive_entry_xattr_next(e, &name, &v, &n) == ARCHIVE_OK)
-		found |= !strcmp(name, TREE_PACKED);
-	return found;
-}
 /* content in blocks, holes as zeros: what a reader sees */
 static int content(struct out *o, struct archive_entry *e)
 {
@@ -81,7 +70,7 @@ static int entry(struct out *o, struct archive_entry *e)
 		return tree_err("no memory");
 	archive_entry_copy_pathname(e, name);
 	archive_entry_set_fflags(e, 0, 0);
-	bool packed = has_packed(e);
+	bool packed = tree_has_packed(e);
 	if (S_ISREG(st->st_mode) && !packed && getxattr(name, TREE_PACKED, NULL, 0) < 0 && errno == E2BIG)
 		tree_err("%s: its vectors are larger than an attribute may be (64 KiB): left out", name);
 	mem_free(MEM_cli, name); /* libarchive has copied it */

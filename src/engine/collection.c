@@ -432,7 +432,7 @@ bool coll_may(const struct eng_coll *c, const struct eng_caller *who, uint32_t w
 	return (bits & want) == want;
 }
 
-int coll_made(struct eng_op *o, int rc)
+static int coll_made(struct eng_op *o, int rc)
 {
 	struct engine *e = o->e;
 	struct eng_coll *c = o->c;
@@ -448,6 +448,21 @@ int coll_made(struct eng_op *o, int rc)
 	atomic_fetch_add(&c->refs, 1);
 	pthread_mutex_unlock(&e->coll_lock);
 	return 0;
+}
+struct eng_op *coll_create_op(struct engine *e, const struct store_coll *k)
+{
+	struct eng_op *o = op_get_wait(e, SOP_coll_create);
+	struct eng_coll *c = o ? coll_new(e, k) : NULL;
+	if (!c) {
+		if (o)
+			op_put(o);
+		return NULL;
+	}
+	o->coll_mem = *k;
+	o->op.coll = &o->coll_mem;
+	o->c = c;
+	o->applied = coll_made;
+	return o;
 }
 bool coll_unlist(struct engine *e, struct eng_coll *c)
 {

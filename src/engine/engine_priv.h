@@ -222,8 +222,8 @@ struct eng_coll *coll_get(struct engine *e, const char *name); /* +1 ref, NULL: 
 struct eng_coll *coll_by_cid(struct engine *e, uint32_t cid); /* +1 ref */
 void coll_put(struct eng_coll *c); /* takes NULL */
 bool coll_name_ok(const char *name);
-int coll_made(
-        struct eng_op *o, int rc); /* a collection's creation, applied: it has its number, and is found from now on */
+/* an update that creates @k: run it, and the collection has its number and is found from then on.  NULL: no memory; no lock held */
+struct eng_op *coll_create_op(struct engine *e, const struct store_coll *k);
 bool coll_unlist(
         struct engine *e, struct eng_coll *c); /* not found any more; true: the list's reference is the caller's */
 bool coll_shown(const struct eng_coll *c); /* is it one that people see? of the models' only the one that answers */

@@ -321,17 +321,9 @@ int sem_coll_make(struct sem *s, struct sem_model *m)
 	m->c = coll_get(e, k.name);
 	if (m->c)
 		return m->c->info.dim == k.dim ? 0 : -VX_ERR_dim_mismatch;
-	struct eng_op *o = op_get_wait(e, SOP_coll_create);
-	struct eng_coll *c = o ? coll_new(e, &k) : NULL;
-	if (!c) {
-		if (o)
-			op_put(o);
+	struct eng_op *o = coll_create_op(e, &k);
+	if (!o)
 		return -ENOMEM;
-	}
-	o->coll_mem = k;
-	o->op.coll = &o->coll_mem;
-	o->c = c;
-	o->applied = coll_made;
 	VX_TRY(op_run(o, true));
 	m->c = coll_get(e, k.name);
 	return m->c ? 0 : -VX_ERR_no_collection;

@@ -598,17 +598,10 @@ static int create_run(struct engine *e, struct eng_job *j)
 		coll_put(old);
 		return job_refuse(j, -VX_ERR_collection_exists, name);
 	}
-	struct eng_op *o = op_get_wait(e, SOP_coll_create);
-	struct eng_coll *c = o ? coll_new(e, &k) : NULL;
-	if (!c) {
-		if (o)
-			op_put(o);
+	struct eng_op *o = coll_create_op(e, &k);
+	if (!o)
 		return -ENOMEM;
-	}
-	o->coll_mem = k;
-	o->op.coll = &o->coll_mem;
-	o->c = c;
-	o->applied = coll_made;
+	struct eng_coll *c = o->c;
 	c->recall.target = n->target_recall;
 	atomic_fetch_add(&c->refs, 1);
 	int rc = op_run(o, true); /* so that the next job of this thread finds it */
