@@ -450,7 +450,7 @@ static bool fd_at_hand(struct fs *f, struct inode *ip, struct ifd *ret)
 	return ret->fd >= 0 || fdc_get(t, ip, ret);
 }
 
-static int by_handle(struct itable *t, const struct inode *ip, int flags)
+int inode_by_handle(struct itable *t, const struct inode *ip, int mnt, int flags)
 {
 	union {
 		struct file_handle h;
@@ -459,10 +459,10 @@ static int by_handle(struct itable *t, const struct inode *ip, int flags)
 	u.h.handle_bytes = ip->key.len;
 	u.h.handle_type = ip->key.type;
 	memcpy(u.room + offsetof(struct file_handle, f_handle), ip->key.b, ip->key.len);
-	int fd = open_by_handle_at(t->mnt[ip->mnt].fd, &u.h, flags | O_CLOEXEC);
+	int fd = open_by_handle_at(mnt, &u.h, flags | O_CLOEXEC);
 	if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
 		fdc_shrink(t, 8);
-		fd = open_by_handle_at(t->mnt[ip->mnt].fd, &u.h, flags | O_CLOEXEC);
+		fd = open_by_handle_at(mnt, &u.h, flags | O_CLOEXEC);
 	}
 	return fd >= 0 ? fd : -errno;
 }
@@ -529,7 +529,7 @@ int inode_fd(struct fs *f, struct inode *ip, struct ifd *ret)
 		return 0;
 	if (ip->mnt == MNT_NONE)
 		return by_name(f, ip, ret);
-	int fd = by_handle(f->inodes, ip, O_PATH);
+	int fd = inode_by_handle(f->inodes, ip, f->inodes->mnt[ip->mnt].fd, O_PATH);
 	if (fd < 0)
 		return fd;
 	fdc_take(f->inodes, ip, fd, ret);
@@ -576,7 +576,7 @@ void inode_fd_put(struct fs *f, struct ifd *r)
 int inode_open(struct fs *f, struct inode *ip, int flags)
 {
 	if (ip->mnt != MNT_NONE && ip->pin_fd < 0) {
-		int fd = by_handle(f->inodes, ip, flags);
+		int fd = inode_by_handle(f->inodes, ip, f->inodes->mnt[ip->mnt].fd, flags);
 		if (fd != -ESTALE)
 			return fd;
 	}
@@ -751,7 +751,7 @@ int itable_new(struct fs *f, struct itable **ret)
 	atomic_store(&t->mnt_n, 1);
 	if (key.type != 0xff) {
 		t->root->mnt = 0;
-		int fd = by_handle(t, t->root, O_PATH);
+		int fd = inode_by_handle(t, t->root, f->root_fd, O_PATH);
 		t->by_handle = fd >= 0;
 		if (fd >= 0)
 			close(fd);

@@ -75,6 +75,7 @@ struct inode {
 	off_t seen_size;
 	int32_t backing_id; /* transport_pt.c's lock, as the two counts: > 0 while passed-through handles are open */
 	uint32_t pt_n, io_n;
+	_Atomic uint32_t pt_maps; /* of the passed-through handles those that a mapping may write through */
 	_Atomic uint32_t kids; /* nodes whose parent this is: about as many names as the kernel knows in it */
 	_Atomic uint32_t dents; /* names in it when it was last read from end to end; 0: it never was */
 	_Atomic bool priv_live; /* became suid or the like while passed through: attributes aren't cached */
@@ -86,7 +87,8 @@ struct handle { /* an open file or directory */
 	int fd;
 	struct inode *ip; /* holds a ref */
 	struct handle *next, **prevp;
-	bool is_dir, write, made; /* made: by this open, nobody else can have given it a file capability yet */
+	bool is_dir, write, maps,
+	        made; /* maps: a shared mapping may write through it. made: by this open, nobody else can have given it a file capability yet */
 	enum { IO_none, IO_cached, IO_pt } io; /* how its data goes; none: not counted */
 	_Atomic bool wrote;
 	_Atomic bool dirty; /* wrote since its last flush */
@@ -181,6 +183,8 @@ bool inode_name(struct fs *f, struct inode *ip, struct obj_key *ret_parent, char
 int inode_fd(struct fs *f, struct inode *ip, struct ifd *ret); /* an fd for *at calls and fstat: 0 or -errno */
 void inode_fd_put(struct fs *f, struct ifd *r);
 int inode_open(struct fs *f, struct inode *ip, int flags); /* a fresh fd, >= 0 or -errno */
+/* inode_by_handle - the same through the open mount @mnt, for a node whose mnt isn't MNT_NONE */
+int inode_by_handle(struct itable *t, const struct inode *ip, int mnt, int flags);
 int inode_stat(struct fs *f, struct inode *ip, struct stat *ret);
 uint64_t inode_show_ino(struct fs *f, const struct stat *st); /* the number shown: st_ino, mixed below submounts */
 void proc_path(char p[PROC_PATH_MAX], int fd); /* "/proc/self/fd/N" */
@@ -315,6 +319,8 @@ int pt_reply_create(
 /* pt_attr_timeout - how long the kernel may keep these attributes */
 static inline double pt_attr_timeout(struct fs *f, struct inode *ip, const struct stat *st)
 {
+	if (atomic_load_explicit(&ip->pt_maps, memory_order_relaxed))
+		return 0; /* a mapping changes mtime and ctime, and nobody is told */
 	if (!atomic_load_explicit(&ip->priv_live, memory_order_relaxed))
 		return watch_timeout(f, NULL, ip);
 	if (st->st_mode & (S_ISUID | S_ISGID))

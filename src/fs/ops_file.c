@@ -70,6 +70,7 @@ static int opened(struct fs *f, struct inode *ip, int fd, const struct stat *st,
 		return -ENFILE;
 	}
 	h->write = can_write(fi->flags);
+	h->maps = (fi->flags & O_ACCMODE) == O_RDWR;
 	h->made = made;
 	h->wrote = h->dirty = (fi->flags & O_TRUNC) != 0;
 	fi->fh = idobj_id(&h->id);
@@ -210,6 +211,8 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 		return;
 	}
 	rc = opened(f, ip, fd, &e.attr, fi, made, &id);
+	if (rc >= 0 && id && (fi->flags & O_ACCMODE) == O_RDWR)
+		e.attr_timeout = 0; /* as pt_attr_timeout says from now on */
 	if (rc < 0) {
 		inode_forget(f, e.ino, 1);
 		fs_reply_rc(req, rc);

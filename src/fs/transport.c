@@ -523,6 +523,7 @@ void transport_free(struct transport *t)
 	fuse_opt_free_args(&t->args);
 	if (t->ev >= 0)
 		close(t->ev);
+	pt_done(t);
 	mem_free(MEM_fs, t->one_buf);
 	mem_free(MEM_fs, t->mnt);
 	pthread_mutex_destroy(&t->lock);

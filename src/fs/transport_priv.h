@@ -64,6 +64,7 @@ struct transport {
 	struct rings *rings; /* NULL: none; set before the workers start, freed after they ended */
 	pthread_mutex_t pt_lock[PT_LOCKS]; /* an inode's backing id and open counts, by its slot */
 	_Atomic uint64_t pt_ids;
+	_Atomic int pt_quiet[MNT_MAX]; /* noatime: copies of inodes->mnt[]; 0: not made yet; < 0: it can't be */
 };
 
 /* what the running operation may ask about its request */
@@ -110,6 +111,7 @@ unsigned ring_cpus(const char *list, uint8_t *ret_bits, unsigned max); /* "0-3,6
 
 /* transport_pt.c */
 int pt_probe(struct transport *t); /* 0: backing ids can be had; < 0 */
+void pt_done(struct transport *t);
 
 /* tests: make a step fail */
 enum { TF_ring_setup = 1, TF_ring_register = 2, TF_backing = 4 };

@@ -14,13 +14,19 @@
  *     inode's attributes is cached by the kernel (priv_live), so exec sees the cleared mode; an exec whose permission check came before
  *     the write is sent back to look again (ESTALE in op_open).  While a writer is open exec fails with ETXTBSY anyway.
  *
- * Freshness.  Writes are not seen; the handle keeps the file's stamp as of its opening and the release compares. */
+ * Freshness.  Writes are not seen; the handle keeps the file's stamp as of its opening and the release compares.  Of write(2) the kernel
+ * knows that it changes mtime and ctime, of a store into a mapping it doesn't (xfstests 080, 215): while a handle is open that a
+ * shared mapping may write through, the kernel keeps no attributes of the inode (pt_maps).
+ *
+ * noatime.  The kernel reads by the rules of the mount that the backing file was opened on; O_NOATIME of our fd doesn't count.  So what is
+ * handed over is then the same file on a private copy of that mount which keeps access times (xfstests 003, 120). */
 #include "fs/transport_priv.h"
 #include "base/log.h"
 
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
@@ -68,6 +74,53 @@ static int backing_open(struct transport *t, int fd)
 	if (rc > 0)
 		atomic_fetch_add_explicit(&t->pt_ids, 1, memory_order_relaxed);
 	return rc;
+}
+
+/* a copy of the open mount @mnt that isn't mounted anywhere and leaves access times alone: an fd to open handles through, or -errno */
+static int copy_quiet(int mnt)
+{
+	struct mount_attr a = {.attr_set = MOUNT_ATTR_NOATIME, .attr_clr = MOUNT_ATTR__ATIME};
+	char p[PROC_PATH_MAX];
+	int tree = open_tree(mnt, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	if (tree < 0)
+		return -errno;
+	int rc = mount_setattr(tree, "", AT_EMPTY_PATH, &a, sizeof a) ? -errno : 0;
+	if (rc >= 0) {
+		proc_path(p, tree); /* what open_tree gives is O_PATH, and open_by_handle_at doesn't take that */
+		rc = open(p, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+		rc = rc >= 0 ? rc : -errno;
+	}
+	close(tree);
+	return rc;
+}
+/* the backing id of a file that is read without a trace. No such copy, no handle: not passed through, then O_NOATIME holds */
+static int backing_open_quiet(struct transport *t, const struct inode *ip)
+{
+	struct itable *it = t->f->inodes;
+	if (ip->mnt == MNT_NONE)
+		return -EXDEV;
+	_Atomic int *q = &t->pt_quiet[ip->mnt];
+	int m = atomic_load_explicit(q, memory_order_acquire), none = 0;
+	if (!m) {
+		m = copy_quiet(it->mnt[ip->mnt].fd);
+		if (!atomic_compare_exchange_strong(q, &none, m)) {
+			if (m > 0)
+				close(m);
+			m = none;
+		}
+	}
+	int fd = m < 0 ? m : inode_by_handle(it, ip, m, O_PATH);
+	if (fd < 0)
+		return fd;
+	int id = backing_open(t, fd);
+	close(fd);
+	return id;
+}
+void pt_done(struct transport *t)
+{
+	for (size_t i = 0; i < sizeof t->pt_quiet / sizeof *t->pt_quiet; i++)
+		if (t->pt_quiet[i] > 0)
+			close(t->pt_quiet[i]);
 }
 
 static void backing_close(struct transport *t, int32_t id)
@@ -118,7 +171,7 @@ int32_t pt_attach(struct fs *f, struct handle *h, const struct stat *st)
 	pthread_mutex_t *l = lock_of(t, ip);
 	pthread_mutex_lock(l);
 	if (!ip->pt_n && !ip->io_n && !is_privileged(st, h)) {
-		int id = backing_open(t, h->fd);
+		int id = f->cfg.noatime ? backing_open_quiet(t, ip) : backing_open(t, h->fd);
 		if (id > 0)
 			ip->backing_id = id;
 	}
@@ -126,12 +179,16 @@ int32_t pt_attach(struct fs *f, struct handle *h, const struct stat *st)
 		ip->pt_n++;
 		watch_passing(ip, true);
 		h->io = IO_pt;
+		if (h->maps)
+			atomic_fetch_add_explicit(&ip->pt_maps, 1, memory_order_relaxed);
 	} else {
 		ip->io_n++;
 		h->io = IO_cached;
 	}
 	int32_t id = ip->backing_id;
 	pthread_mutex_unlock(l);
+	if (id && h->maps && !h->made) /* what is kept from before; later answers aren't */
+		(void)fuse_lowlevel_notify_inval_inode(f->se, inode_id(f, ip), -1, 0);
 	pt_seen(h, st);
 	return id;
 }
@@ -145,6 +202,8 @@ void pt_detach(struct fs *f, struct handle *h)
 		return;
 	pthread_mutex_t *l = lock_of(t, ip);
 	pthread_mutex_lock(l);
+	if (h->io == IO_pt && h->maps)
+		atomic_fetch_sub_explicit(&ip->pt_maps, 1, memory_order_relaxed);
 	if (h->io == IO_cached)
 		ip->io_n--;
 	else if (!--ip->pt_n) {

@@ -2,6 +2,7 @@
 """The mount's life: signals, a killed daemon, clients that die, a backing directory that fails, an unprivileged mount, mount(8)."""
 import ctypes
 import json
+import mmap
 import os
 import pwd
 import shutil
@@ -195,6 +196,33 @@ def backing():
 
 
 def times():
+    """Access times by the mount's option, and the times of a file written by a mapping, also where the kernel passes data through."""
+    for tr in ("plain", "pt"):
+        with mnt.Mount("-o", f"components=none,noatime,transport={tr}") as m:
+            put(m.p("a"), b"x" * 8192)
+            os.utime(m.p("a"), (1000, 2000))
+            with open(m.p("a"), "rb") as f:
+                f.read()
+                with mmap.mmap(f.fileno(), 8192, prot=mmap.PROT_READ) as mem:
+                    mnt.eq(mem[:1] + mem[4096:4097], b"xx", f"{m.status()['transport']}: read, and by a mapping")
+            mnt.eq([os.stat(p).st_atime for p in (m.p("a"), m.dir + "/a")], [1000, 1000], "-o noatime: neither moves the access time")
+            os.utime(m.p("a"), (1000, 2000))
+            with open(m.p("a"), "r+b") as f, mmap.mmap(f.fileno(), 8192) as mem:
+                before = os.stat(m.p("a"))  # what the kernel might keep
+                mem[0] = 65
+                now = os.stat(m.p("a"))
+                if m.status()["transport"] == "pt":  # else the page is the kernel's until it is written back
+                    mnt.ok(now.st_mtime > 2000 and now.st_ctime_ns > before.st_ctime_ns, "a store into a shared mapping moves mtime and ctime", detail=now)
+                fd = os.open(m.p("b"), os.O_CREAT | os.O_RDWR, 0o644)
+                os.truncate(fd, 4096)
+                os.utime(m.p("b"), (1000, 2000))
+                with mmap.mmap(fd, 4096) as new:
+                    os.close(fd)
+                    os.stat(m.p("b"))
+                    new[0] = 66
+            for name in "ab":
+                now = os.stat(m.p(name))
+                mnt.ok(now.st_mtime > 2000 and now.st_mtime_ns == os.stat(m.dir + "/" + name).st_mtime_ns, f"{name}: moved when the mapping is gone", detail=now)
     for opt, kept in (("atime", False), ("nodiratime", True), ("noatime", True)):
         with mnt.Mount("-o", f"components=none,{opt}") as m:
             os.mkdir(m.p("d"))
