@@ -170,6 +170,10 @@ int perf_watch_load(struct perf_watch *w, const char *text, size_t n)
 {
 	int rc = 0;
 	pthread_mutex_lock(&w->lock);
+	if (w->state == PW_recording) { /* a newer one is being made */
+		pthread_mutex_unlock(&w->lock);
+		return 0;
+	}
 	begin(w, PW_watching, true);
 	for (size_t i = 0; i < n && !rc;) {
 		const char *end = memchr(text + i, '\n', n - i), *sp = memchr(text + i, ' ', n - i);

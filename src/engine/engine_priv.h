@@ -309,7 +309,6 @@ struct eng_snap { /* [e->snap_lock] */
 	char dir[128]; /* the child's store_dir */
 	uint32_t users;
 	uint64_t used_ns;
-	bool doomed; /* being dropped */
 };
 
 /* ---- the engine -------------------------------------------------------------------------------------------------------------- */
@@ -389,6 +388,7 @@ struct engine {
 	pthread_mutex_t snap_lock;
 	pthread_cond_t snap_cond; /* a user has left */
 	struct eng_snap snap[ENG_SNAPS_OPEN];
+	char snap_dropped[CONF_SNAPSHOT_NAME_MAX + 1]; /* [snap_lock] the one that is being dropped; "": none */
 	struct wq snap_q;
 	struct thread snapper;
 	/* ingest's own */

@@ -276,7 +276,7 @@ static void unload(struct engine *e)
 	pthread_rwlock_wrlock(&e->objects);
 	objects_clear(&e->t);
 	e->ingest_q.n = e->look_q.n = e->loose_q.n = 0;
-	e->walk_q.n = 0;
+	e->walk_q.n = e->ignore_q.n = 0;
 	atomic_store(&e->pending, 0);
 	sem_forget(e);
 	pthread_rwlock_unlock(&e->objects);
@@ -436,6 +436,9 @@ void lazy_thread(void *arg)
 		} else if (st == ENGS_ready && atomic_load(&e->walk_due)) {
 			walk_run(e);
 			job_wait_check(e);
+			if (e->sem)
+				bell_ring(
+				        &e->sem->bell); /* a new model may be whole now: it was not while this went on */
 		} else {
 			if (st == ENGS_ready && !rested)
 				rest_trim(); /* what opening and the first walk took is not needed again soon */

@@ -18,7 +18,8 @@
 #include "base/sbuf.h"
 #include "engine/search_priv.h"
 
-#define DAY_NS 86400000000000ll
+#define DAY_NS       86400000000000ll
+#define AGO_DAYS_MAX 100000 /* 273 years: back from 1970, or later, that can be said in nanoseconds */
 
 struct scan {
 	const char *p;
@@ -78,8 +79,9 @@ static bool date(const char *p, uint32_t n, int64_t now_ns, int64_t *ret)
 		               : p[n - 1] == 'm' ? 30
 		               : p[n - 1] == 'y' ? 365
 		                                 : 0;
-		if (unit) {
-			*ret = now_ns - ago * unit * DAY_NS;
+		if (unit) { /* further back than nanoseconds can say is as far back as they can */
+			bool far = ago * unit > AGO_DAYS_MAX;
+			*ret = far ? INT64_MIN + 1 : now_ns - ago * unit * DAY_NS;
 			return true;
 		}
 	}

@@ -156,9 +156,12 @@ int sem_want(struct engine *e, const char *folder)
 	mem_free(MEM_engine, s->want);
 	s->want = copy;
 	s->want_set = true;
-	pthread_mutex_unlock(&s->lock);
+	s->want_no++;
 	atomic_store(&s->on, folder != NULL);
+	pthread_mutex_unlock(&s->lock);
 	bell_ring(&s->bell);
+	if (!folder) /* nothing is to be embedded any more: who waits for that is told, whatever the thread is at */
+		job_wait_check(e);
 	return 0;
 }
 void sem_obj_gone(struct engine *e, struct eng_obj *o)
@@ -240,13 +243,21 @@ bool sem_scan_step(struct sem *s, struct eng_coll *c)
 	pthread_mutex_unlock(&s->lock);
 	return true;
 }
+/* does another model answer than the one that is to? */
+static bool changing(struct sem *s)
+{
+	pthread_mutex_lock(&s->lock);
+	bool is = s->answer && s->target && s->answer != s->target;
+	pthread_mutex_unlock(&s->lock);
+	return is;
+}
 uint64_t sem_pending(struct engine *e)
 {
 	struct sem *s = e->sem;
 	if (!s || !atomic_load(&s->on))
 		return 0;
 	uint64_t due = atomic_load(&s->due);
-	return due ? due : !atomic_load(&s->ready) || sem_scanning(s);
+	return due ? due : !atomic_load(&s->ready) || sem_scanning(s) || changing(s);
 }
 void sem_retry(struct engine *e)
 {
@@ -267,7 +278,13 @@ void sem_retry(struct engine *e)
 }
 bool sem_quiet(struct engine *e)
 {
-	return !e->sem || atomic_load(&e->sem->down) || !sem_pending(e);
+	struct sem *s = e->sem;
+	if (!s)
+		return true;
+	pthread_mutex_lock(&s->lock);
+	bool down = atomic_load(&s->down) && !s->want_set; /* of the model before says nothing of the one asked for */
+	pthread_mutex_unlock(&s->lock);
+	return down || !sem_pending(e);
 }
 
 /* ---- who answers ---- */
@@ -304,7 +321,7 @@ bool sem_coll_is(const struct sem_model *m)
 {
 	char name[CONF_COLLECTION_NAME_MAX + 1];
 	coll_name(m, name);
-	return m->c && !strcmp(m->c->info.name, name);
+	return m->c && !strcmp(m->c->info.name, name) && m->c->info.dim == m->info.dim;
 }
 int sem_coll_make(struct sem *s, struct sem_model *m)
 {
@@ -318,7 +335,8 @@ int sem_coll_make(struct sem *s, struct sem_model *m)
 	        .uid = e->cfg.owner_uid,
 	        .mode = 0644};
 	coll_name(m, k.name);
-	m->c = coll_get(e, k.name);
+	if (!m->c) /* else what came after has failed, and is tried again */
+		m->c = coll_get(e, k.name);
 	if (m->c)
 		return m->c->info.dim == k.dim ? 0 : -VX_ERR_dim_mismatch;
 	struct eng_op *o = coll_create_op(e, &k);
@@ -388,6 +406,10 @@ int sem_answer_set(struct sem *s, struct sem_model *m)
 	int rc = op_run(o, true);
 	mem_free(MEM_engine, b);
 	VX_TRY(rc);
+	char *folder = mem_strdup(
+	        MEM_engine, m->folder); /* without it the answering one is looked for by its rows' name alone */
+	mem_free(MEM_engine, s->stored_folder);
+	s->stored_folder = folder;
 	pthread_mutex_lock(&s->lock);
 	struct sem_model *old = s->answer;
 	s->answer = sem_model_ref(m);

@@ -31,7 +31,7 @@ struct chunk_file {
 struct chunk_row {
 	uint8_t hash[16];
 	uint32_t ord; /* lowest chunk that it is the vector of; ENG_ROW_NONE: of none */
-	uint32_t next, same_next, same_prev; /* rows of the same file; of the same hash */
+	uint32_t next, prev, same_next, same_prev; /* rows of the same file (next itself: of none); of the same hash */
 };
 struct chunk_rows {
 	struct chunk_row *row;
@@ -92,6 +92,7 @@ struct sem {
 	struct sem_model *answer, *target; /* NULL: none; the same when there is nothing to change */
 	char *want; /* folder asked for and not yet looked at */
 	bool want_set;
+	uint32_t want_no; /* how often another was asked for */
 	struct oid_ring q;
 	bool scan, scan_again; /* objects are to be looked through from scan_at on; and once more from the start */
 	uint64_t scan_at;

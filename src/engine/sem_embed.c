@@ -21,6 +21,7 @@
 #define EMB_TRIES    3u
 #define EMB_AGAIN_NS 1000000000ull
 #define EMB_ARENA    (8u << 20)
+#define EMB_ORD_MAX  (1u << 26) /* chunks of a file: one of 64 MiB cannot have as many */
 
 struct embedding {
 	struct engine *e;
@@ -90,7 +91,7 @@ static int row_put(struct embedding *x, const uint8_t hash[16], const void *vec,
 	pthread_mutex_unlock(&x->c->lock);
 	return op_run(o, false);
 }
-/* a row of the same hash that another file has: its vector becomes a row of ours. 1; 0: it is gone */
+/* a row of the same hash that another file has: its vector becomes a row of ours. 1; 0: it is gone, or damaged */
 static int row_copy(struct embedding *x, uint32_t from, const uint8_t hash[16], uint32_t *ret)
 {
 	struct coll_view v;
@@ -102,9 +103,10 @@ static int row_copy(struct embedding *x, uint32_t from, const uint8_t hash[16], 
 		rc = 1;
 	}
 	coll_leave(&v);
-	if (rc)
-		rc = row_put(x, hash, x->vec + (size_t)x->n * x->vec_dim, ret);
-	return rc < 0 ? rc : p != NULL;
+	if (!rc)
+		return 0;
+	VX_TRY(row_put(x, hash, x->vec + (size_t)x->n * x->vec_dim, ret));
+	return 1;
 }
 
 /* ---- batches ---- */
@@ -186,6 +188,8 @@ static int map_room(struct embedding *x, uint32_t ord)
 static int chunk(struct embedding *x, const struct store_fts_hit *h)
 {
 	uint8_t hash[16];
+	if (!h->snippet || h->ord >= EMB_ORD_MAX) /* its row is damaged: the others have their vectors all the same */
+		return 0;
 	VX_TRY(map_room(x, h->ord));
 	text_hash_once(h->snippet, h->snippet_n, hash);
 	if (in_batch(x, hash))
@@ -315,7 +319,10 @@ static int pages(struct embedding *x)
 		VX_TRY(flush(x));
 		if (rd.hit_n < EMB_PAGE)
 			return 1;
-		from = rd.hits[rd.hit_n - 1].ord + 1;
+		uint32_t last = rd.hits[rd.hit_n - 1].ord;
+		if (last < from || last >= EMB_ORD_MAX) /* a damaged row says so: what follows it is not found again */
+			return 1;
+		from = last + 1;
 		if (eng_stopping(x->e))
 			return -VX_ERR_cancelled;
 	}
@@ -384,6 +391,7 @@ static void take_want(struct sem *s)
 	pthread_mutex_lock(&s->lock);
 	char *folder = s->want;
 	bool set = s->want_set;
+	uint32_t no = s->want_no;
 	s->want = NULL;
 	struct sem_model *old = set ? s->target : NULL;
 	if (set)
@@ -399,7 +407,8 @@ static void take_want(struct sem *s)
 		gone = s->answer;
 		s->answer = NULL;
 	}
-	s->want_set = s->want != NULL; /* another one came meanwhile */
+	s->want_set = s->want_no != no; /* another one, or none, was asked for meanwhile */
+	atomic_store(&s->down, 0); /* what the one before could not says nothing of this one */
 	pthread_mutex_unlock(&s->lock);
 	sem_model_put(old);
 	sem_model_put(gone);
@@ -410,11 +419,14 @@ static int settle_models(struct sem *s, struct sem_model *m)
 {
 	struct engine *e = s->e;
 	VX_TRY(sem_model_open(m));
-	VX_TRY(sem_coll_make(s, m));
+	int made = sem_coll_make(s, m), rc = 0;
+	if (made < 0 && !e->cfg.read_only)
+		return made;
 	uint32_t cid = atomic_load(&e->text_cid);
 	struct eng_coll *c = cid ? coll_by_cid(e, cid) : NULL;
-	int rc = 0;
-	if (!c || cid == m->c->info.cid) { /* nobody is to be replaced */
+	if (made < 0 && !c)
+		return made;
+	if (made >= 0 && (!c || cid == m->c->info.cid)) { /* nobody is to be replaced */
 		bool known = c && s->stored_folder && !strcmp(s->stored_folder, m->folder);
 		rc = known ? 0 : sem_answer_set(s, m);
 		coll_put(c);
@@ -436,6 +448,7 @@ static int settle_models(struct sem *s, struct sem_model *m)
 		coll_put(c);
 	}
 	VX_TRY(rc);
+	VX_TRY(made); /* a store that is only read: the one of before answers, this one gets no vectors */
 	sem_others_drop(s);
 	atomic_store(&s->ready, 1);
 	sem_rescan(s);

@@ -24,25 +24,29 @@ struct snap_job { /* in the job's arena */
 	bool stale;
 };
 
-static void forget(struct eng_snap *s)
+/* [snap_lock] the place is empty from now on.  What is returned is freed when the lock is no longer held: threads are joined and maps
+ * taken down for that, and whoever only cancels a search wants the lock as well. */
+static struct engine *vacate(struct eng_snap *s)
 {
-	engine_child_free(s->child);
+	struct engine *c = s->child;
 	*s = (struct eng_snap){0};
+	return c;
 }
 
 /* ---- searching ---------------------------------------------------------------------------------------------------------------- */
 
-static int child_open(struct engine *e, const char *name, struct eng_snap *s)
+/* [snap_lock] nothing that takes long: the store is opened by the child's own thread.  On failure *ret_gone may be to be freed. */
+static int child_open(struct engine *e, const char *name, const char *dir, struct eng_snap *s, struct engine **ret_gone)
 {
 	struct eng_cfg cfg = e->cfg;
-	VX_TRY(store_snapshot_path(e->st, name, s->dir, sizeof(s->dir)));
+	memcpy(s->dir, dir, sizeof(s->dir));
 	cfg.store_dir = s->dir;
 	cfg.read_only = true;
 	VX_TRY(eng_new(&cfg, &s->child));
 	s->child->live = e;
 	int rc = eng_start(s->child);
 	if (rc < 0) {
-		forget(s);
+		*ret_gone = vacate(s);
 		return rc;
 	}
 	memcpy(s->name, name, strlen(name) + 1);
@@ -56,7 +60,7 @@ static struct eng_snap *place(struct engine *e)
 		struct eng_snap *s = &e->snap[i];
 		if (!s->child)
 			return s;
-		if (s->child && !s->users && !s->doomed && (!best || s->used_ns < best->used_ns))
+		if (!s->users && (!best || s->used_ns < best->used_ns))
 			best = s;
 	}
 	return best;
@@ -64,32 +68,34 @@ static struct eng_snap *place(struct engine *e)
 /* the child for a name, with one user more */
 static int child_get(struct engine *e, const char *name, struct eng_snap **ret)
 {
-	int rc = -VX_ERR_queue_full;
+	char dir[sizeof(e->snap[0].dir)];
+	struct engine *gone = NULL, *failed = NULL;
+	struct eng_snap *s = NULL;
+	VX_TRY(store_snapshot_path(e->st, name, dir, sizeof(dir)));
 	pthread_mutex_lock(&e->snap_lock);
-	for (unsigned i = 0; i < ENG_SNAPS_OPEN; i++) {
-		struct eng_snap *s = &e->snap[i];
-		if (!s->child || strcmp(s->name, name) != 0)
-			continue;
-		if (s->doomed)
-			rc = -VX_ERR_no_snapshot;
-		else if (atomic_load(&s->child->state) == ENGS_failed && !s->users)
-			forget(s); /* opened anew below: the reason may have passed */
-		else
-			rc = 0;
-		if (!rc)
-			*ret = s;
-		break;
+	int rc = strcmp(e->snap_dropped, name) ? 0 : -VX_ERR_no_snapshot;
+	for (unsigned i = 0; i < ENG_SNAPS_OPEN && !rc; i++)
+		if (e->snap[i].child && !strcmp(e->snap[i].name, name))
+			s = &e->snap[i];
+	if (s && atomic_load(&s->child->state) == ENGS_failed && !s->users) {
+		gone = vacate(s); /* opened anew below: the reason may have passed */
+		s = NULL;
 	}
-	struct eng_snap *s = rc == -VX_ERR_queue_full ? place(e) : NULL;
-	if (s) {
-		if (s->child)
-			forget(s); /* idle: its threads end at once */
-		rc = child_open(e, name, s);
+	if (!s && !rc) {
+		s = place(e);
+		rc = s ? 0 : -VX_ERR_queue_full;
+		if (s && s->child)
+			gone = vacate(s); /* no failed one has made room, then */
+		if (s)
+			rc = child_open(e, name, dir, s, &failed);
+	}
+	if (!rc) {
+		s->users++;
 		*ret = s;
 	}
-	if (rc >= 0)
-		(*ret)->users++;
 	pthread_mutex_unlock(&e->snap_lock);
+	engine_child_free(gone);
+	engine_child_free(failed);
 	return rc;
 }
 static void child_put(struct engine *e, struct eng_snap *s)
@@ -177,7 +183,8 @@ enum eng_state snaps_state(struct engine *e, const struct stamp *t, uint64_t oid
 
 /* ---- making, listing, dropping: on the snapshots' own thread -------------------------------------------------------------------- */
 
-static void render(struct sbuf *b, const struct store_snap *s)
+/* how much there is in it is for the mount's owner to know, as with the live one */
+static void render(struct sbuf *b, const struct store_snap *s, bool owner)
 {
 	sb_str(b, "{\"name\":");
 	sb_json(b, s->name, strlen(s->name));
@@ -187,13 +194,13 @@ static void render(struct sbuf *b, const struct store_snap *s)
 	}
 	const char *const key[] = {",\"generation\":", ",\"made_ns\":", ",\"files\":", ",\"vectors\":", ",\"chunks\":"};
 	const uint64_t v[] = {s->generation, s->made_ns, s->objects, s->vectors, s->chunks};
-	for (unsigned i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
+	for (unsigned i = 0; i < (owner ? sizeof(v) / sizeof(v[0]) : 2); i++) {
 		sb_str(b, key[i]);
 		sb_u64(b, v[i]);
 	}
 	sb_ch(b, '}');
 }
-static int answer(struct eng_job *j, const struct store_snap *s, uint32_t n, bool list)
+static int answer(struct engine *e, struct eng_job *j, const struct store_snap *s, uint32_t n, bool list)
 {
 	struct sbuf b;
 	if (sbuf_arena(&b, j->arena, 1024, SNAP_LIST_MAX) < 0)
@@ -203,7 +210,7 @@ static int answer(struct eng_job *j, const struct store_snap *s, uint32_t n, boo
 	for (uint32_t i = 0; i < n; i++) {
 		if (i)
 			sb_str(&b, ",\n ");
-		render(&b, &s[i]);
+		render(&b, &s[i], job_owner(e, j));
 	}
 	if (list)
 		sb_str(&b, "]}");
@@ -216,7 +223,7 @@ static int list_run(struct engine *e, struct eng_job *j)
 	struct store_snap *all = mem_alloc(MEM_engine, CONF_SNAPSHOTS_MAX * sizeof(*all));
 	int n = all ? store_snapshot_list(e->st, all) : -ENOMEM;
 	if (n >= 0)
-		n = answer(j, all, (uint32_t)n, true);
+		n = answer(e, j, all, (uint32_t)n, true);
 	mem_free(MEM_engine, all);
 	return n;
 }
@@ -228,22 +235,29 @@ static int create_run(struct engine *e, struct eng_job *j)
 		return -ENOMEM;
 	VX_TRY(op_run(o, true));
 	int rc = store_snapshot_create(e->st, j->at, &e->stopping, &s);
-	return rc < 0 ? job_refuse(j, rc, j->at) : answer(j, &s, 1, false);
+	return rc < 0 ? job_refuse(j, rc, j->at) : answer(e, j, &s, 1, false);
 }
 static int drop_run(struct engine *e, struct eng_job *j)
 {
+	struct engine *gone = NULL;
+	size_t n = strlen(j->at);
 	pthread_mutex_lock(&e->snap_lock);
+	if (n < sizeof(e->snap_dropped)) /* nobody opens it from here to the end: not as it was, when another of its name is made */
+		memcpy(e->snap_dropped, j->at, n + 1);
 	for (unsigned i = 0; i < ENG_SNAPS_OPEN; i++) {
 		struct eng_snap *s = &e->snap[i];
 		if (!s->child || strcmp(s->name, j->at) != 0)
 			continue;
-		s->doomed = true;
 		while (s->users)
 			pthread_cond_wait(&e->snap_cond, &e->snap_lock);
-		forget(s);
+		gone = vacate(s); /* a name has one place */
 	}
 	pthread_mutex_unlock(&e->snap_lock);
+	engine_child_free(gone);
 	int rc = store_snapshot_drop(e->st, j->at);
+	pthread_mutex_lock(&e->snap_lock);
+	e->snap_dropped[0] = 0;
+	pthread_mutex_unlock(&e->snap_lock);
 	return rc < 0 ? job_refuse(j, rc, j->at) : 0;
 }
 static int run(struct engine *e, struct eng_job *j)
@@ -254,19 +268,19 @@ static int run(struct engine *e, struct eng_job *j)
 		return -VX_ERR_cancelled;
 	return j->verb == EV_snap_list ? list_run(e, j) : j->verb == EV_snap_create ? create_run(e, j) : drop_run(e, j);
 }
-static bool close_idle(struct engine *e)
+static void close_idle(struct engine *e)
 {
-	bool open = false;
+	struct engine *gone[ENG_SNAPS_OPEN] = {NULL};
 	uint64_t now = os_mono_ns(e->os);
 	pthread_mutex_lock(&e->snap_lock);
 	for (unsigned i = 0; i < ENG_SNAPS_OPEN; i++) {
 		struct eng_snap *s = &e->snap[i];
 		if (s->child && !s->users && now > s->used_ns + SNAP_IDLE_NS)
-			forget(s);
-		open |= s->child != NULL;
+			gone[i] = vacate(s);
 	}
 	pthread_mutex_unlock(&e->snap_lock);
-	return open;
+	for (unsigned i = 0; i < ENG_SNAPS_OPEN; i++)
+		engine_child_free(gone[i]);
 }
 void snaps_thread(void *arg)
 {
@@ -284,11 +298,11 @@ void snaps_thread(void *arg)
 			stack_op_end(&m, PERF_v_collection);
 			job_finish(e, j, rc, true);
 		}
-		(void)close_idle(e); /* whether one is still open matters to nobody here */
+		close_idle(e);
 	}
 }
 void snaps_close(struct engine *e)
 {
 	for (unsigned i = 0; i < ENG_SNAPS_OPEN; i++)
-		forget(&e->snap[i]); /* its jobs are answered */
+		engine_child_free(vacate(&e->snap[i])); /* its jobs are answered */
 }

@@ -124,8 +124,15 @@ static int read_page(struct catalog *c, struct store_read *rd)
 	sqlite3_bind_int64(s, 2, rd->ord);
 	sqlite3_bind_int64(s, 3, rd->limit);
 	while (!rc && (q = sqlite3_step(s)) == SQLITE_ROW) {
-		rc = chunk_hit(rd->arena, s, &rd->hits[rd->hit_n]);
-		rd->ret_ver = rd->hits[rd->hit_n].ver;
+		struct store_fts_hit *h = &rd->hits[rd->hit_n];
+		rc = chunk_hit(rd->arena, s, h);
+		if (rc == -EBADMSG) { /* that one alone; it counts, for the page to be whole */
+			*h = (struct store_fts_hit){.oid = rd->oid,
+			        .ver = (uint64_t)sqlite3_column_int64(s, 2),
+			        .ord = (uint32_t)sqlite3_column_int64(s, 3)};
+			rc = 0;
+		}
+		rd->ret_ver = h->ver;
 		rd->hit_n += !rc;
 	}
 	if (!rc && q != SQLITE_DONE)

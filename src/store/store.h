@@ -173,7 +173,7 @@ enum store_read_kind {
 	SRD_fts, /* text, limit -> hits by rank */
 	SRD_payload, /* oid, or cid + free_id -> data (JSON), data_n */
 	SRD_chunk, /* oid, ord -> hits[0] with its text as snippet */
-	SRD_chunks, /* oid: chunks from ord on, at most limit -> hits[hit_n] by ord, text as snippet; ret_ver */
+	SRD_chunks, /* oid: chunks from ord on, at most limit -> hits[hit_n] by ord, text as snippet (NULL: its row is damaged); ret_ver */
 	SRD_chunk_list, /* pick[limit] -> hits[limit], text as snippet; ver 0: there is no such chunk */
 	SRD_chunk_count, /* oid -> id_n */
 	SRD_files, /* text -> ids[id_n] of the files whose text has one of the words or phrases, ascending */

@@ -2,14 +2,18 @@
 """Text found by meaning, on a real mount: toy models whose vectors this test works out itself, as files and behind an endpoint.
 
 Ingest, hybrid and vector searches against brute force; what an edit, a copy, a rename, a remount embeds; "phrases", -not, path: ext: size>
-against an oracle; a change of model while searches go on; an endpoint that is down, slow, wrong, talks nonsense; kill -9 in the middle.
+against an oracle; a change of model while searches go on, and who waits meanwhile; an endpoint that is down, slow, wrong, talks nonsense; chunks and
+vectors damaged on the disk; kill -9 in the middle.
 """
 import errno
+import glob
 import os
 import random
+import sqlite3
+import subprocess
 import threading
 
-from mnt import Mount, done, eq, ok, run, seed, setfattr, vexfs, wait_until
+from mnt import VEXFS, Mount, done, eq, ok, run, seed, setfattr, vexfs, wait_until
 from toymodel import TOPICS, WORDS, Endpoint, Toy
 
 rng = random.Random(seed())
@@ -171,6 +175,9 @@ def narrowing(m, files):
     eq(paths(find(m, "note0 note1 before:2002", mode="text")), ["n00.txt"], "before: a year")
     ok("n00.txt" not in paths(find(m, "note0 note1 after:2001-10", mode="text")), "after: a month")
     ok("n01.md" in paths(find(m, "note0 note1 after:2d", mode="text")), "after: days ago")
+    for far in ("500y", "9999y", "9999m"):
+        ok("n01.md" in paths(find(m, f"note0 note1 after:{far}", mode="text")), f"after:{far}, before any clock: all are later")
+        eq(paths(find(m, f"note0 note1 before:{far}", mode="text")), [], f"before:{far}: none")
     bad = ['size>', 'size>lots', 'after:noon', 'before:2024-99', '"', '""', '-', '--', '-"', 'path:', 'ext:', '"open', 'a -"b', "note0 size>-1",
            "note0 -- - \"\"", "note0 \x01\x02\x1d", "NEAR(note0 *)", "note0* AND OR NOT", "{note0}:^", "(((", "note0 path:" + "[" * 200]
     odd = 0
@@ -241,6 +248,7 @@ def change_of_model(base):
     try:
         with Mount("--model", base + "/one") as m:
             fill(m, files)
+            m.ask("snapshot_create", name="byone")
             ep.gate.clear()
             ep.free = 2
             eq(m.ask("model", folder=base + "/two").get("error"), None, "another model is asked for while mounted")
@@ -261,6 +269,10 @@ def change_of_model(base):
             m.mount("--model", base + "/two")
             m.wait()
             eq(len(ep.texts), n, "the next mount by it embeds nothing")
+            want = by_meaning(one, files, "thunder feline")
+            a = m.ask("search", text="thunder feline", mode="vector", k=100, at="byone")
+            got = [(r["path"], r["score"]) for r in a.get("results", [])]
+            ok(same_order(got, want), "a snapshot of before is asked by the old one", detail=a)
             m.umount()
             m.mount("--model", "none")
             m.wait()
@@ -269,6 +281,87 @@ def change_of_model(base):
             ok(paths(find(m, "note1")) == ["n01.md"], "words go on")
     finally:
         ep.close()
+
+
+def waits(m):
+    """does `wait` come to an end?"""
+    try:
+        return run(VEXFS, "wait", m.mnt, timeout=30)[0] == 0
+    except subprocess.TimeoutExpired:
+        return False
+
+
+def waiting_meanwhile(base):
+    """who waits while the model changes: told when there is nothing to wait for, and not before"""
+    toy = Toy("w")
+    ep = Endpoint(toy)
+    ep.folder(base + "/wep")
+    toy.folder(base + "/wtoy")
+    files = notes()
+    try:
+        ep.gate.clear()
+        with Mount("--model", base + "/wep") as m:
+            for p, t in files.items():
+                m.write(p, t)
+            ok(wait_until(lambda: ep.free < 0, 20), "a model that hangs is asked")
+            parked = m.ask("stats")["counters"]["parked"]
+            p = subprocess.Popen([VEXFS, "wait", m.mnt])
+            ok(wait_until(lambda: m.ask("stats")["counters"]["parked"] > parked, 20) and p.poll() is None, "somebody waits for it")
+            eq(m.ask("model", folder="").get("error"), None, "no model any more")
+            try:
+                eq(p.wait(10), 0, "he is told at once")
+            except subprocess.TimeoutExpired:
+                p.kill()
+                p.wait()
+                ok(False, "he is told at once", detail="waits on")
+            ep.mode = "error"
+            ep.gate.set()
+            m.ask("model", folder=base + "/wep")
+            ok(waits(m) and wait_until(lambda: model(m)["state"] == "failed", 20), "a model that fails is not waited for")
+            m.ask("model", folder=base + "/wtoy")
+            ok(waits(m), "the one after it is")
+            eq((emb(m)["pending"], model(m)["state"], model(m)["name"]), (0, "ready", "wtoy"), "until it has embedded everything")
+            got = [(r["path"], r["score"]) for r in find(m, "rain ledger", mode="vector")["results"]]
+            ok(same_order(got, by_meaning(toy, files, "rain ledger")), "which is found", detail=got[:3])
+    finally:
+        ep.close()
+
+
+def damaged(base):
+    """a chunk whose row is damaged and a vector that is: the rest is embedded, and nobody waits for ever"""
+    toy = Toy("d")
+    toy.folder(base + "/dtoy")
+    rest = "quod erat\n" * 300
+    long = f"# a\n\nfeline {rest}\n# b\n\nledger {rest}\n# c\n\nmonsoon {rest}"
+    with Mount("--model", base + "/dtoy") as m:
+        fill(m, {"long.md": long, "one.txt": "violin sonata\n"})
+        m.umount()
+        db = sqlite3.connect(m.dir + "/.vexfs/catalog.db")
+        db.execute("UPDATE chunk SET text=replace(text,'ledger','ledges') WHERE text LIKE '%ledger%'")
+        eq(db.total_changes, 1, "one chunk of three is damaged")
+        db.execute("DELETE FROM emb")
+        db.commit()
+        db.close()
+        m.mount()
+        ok(waits(m), "its file is embedded again, to an end")
+        eq(emb(m)["pending"], 0, "nothing stays pending")
+        found = {w: paths(find(m, w, mode="vector", k=1)) for w in ("puma", "hail")}
+        eq(found, {"puma": ["long.md"], "hail": ["long.md"]}, "the other chunks are found")
+        m.umount()
+        hurt = 0
+        for name in glob.glob(m.dir + "/.vexfs/c[3-9]/v0.vec"):
+            with open(name, "r+b") as f:
+                data = f.read()
+                f.seek(0)
+                f.write(data[:64] + bytes(b ^ 1 if any(data[64 + i - i % 4:68 + i - i % 4]) else b for i, b in enumerate(data[64:])))
+                hurt += 1
+        eq(hurt, 1, "all vectors are damaged")
+        m.mount()
+        m.write("two.txt", "violin sonata\n")
+        ok(waits(m), "a copy of a text whose vector is damaged is embedded anew")
+        eq(emb(m)["pending"], 0, "and does not stay pending")
+        a = find(m, "melody", mode="vector", k=10)
+        ok([r["path"] for r in a["results"] if abs(r["score"] - toy.cos("melody", "violin sonata")) < 1e-3] == ["two.txt"], "and found", detail=a)
 
 
 def endpoint_troubles(base):
@@ -348,6 +441,8 @@ with Mount(start=False) as home:
     ingest_and_search(home.base)
     edits(home.base)
     change_of_model(home.base)
+    waiting_meanwhile(home.base)
+    damaged(home.base)
     endpoint_troubles(home.base)
     killed_in_the_middle(home.base)
 done()

@@ -110,6 +110,9 @@ def test_then_and_now(m):
     eq(a.get("error", {}).get("code"), "not_owner", "others make none")
     a = as_user(65534, lambda: one_shot(m, "snapshot_drop", name="s1"))
     eq(a.get("error", {}).get("code"), "not_owner", "and drop none")
+    a = as_user(65534, lambda: one_shot(m, "snapshots"))
+    eq([sorted(s) for s in a.get("snapshots", [])], [["generation", "made_ns", "name"]], "they see which there are, not how much is in them")
+    eq(sorted(m.ask("snapshots")["snapshots"][0]), ["chunks", "files", "generation", "made_ns", "name", "vectors"], "the owner sees that")
     return vec, want
 
 
@@ -131,6 +134,12 @@ def test_names(m):
     eq(vexfs("snapshot", "drop", "by-ctl", m.mnt)[0], 2, "once")
     eq(m.ask("snapshot_drop", name="n1").get("ok"), True, "one that is open for searching")
     eq(m.ask("search", text="kept", at="n1").get("error", {}).get("code"), "no_snapshot", "is gone at once")
+    m.write("later.txt", "latern word\n")
+    m.wait()
+    m.ask("snapshot_create", name="n1")
+    eq(states(m.ask("search", text="latern", at="n1")), {"later.txt": "fresh"}, "another of its name is another")
+    os.unlink(m.p("later.txt"))
+    m.ask("snapshot_drop", name="n1")
 
 
 def test_searches_meanwhile(m, vec):

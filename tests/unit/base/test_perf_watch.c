@@ -140,6 +140,9 @@ static void kept(void)
 	static const char *const bad[] = {"read\n", "read x\n", "read 3", "read 3x\n", "\n"};
 	for (unsigned i = 0; i < sizeof bad / sizeof *bad; i++)
 		T_OK(perf_watch_load(&v, bad[i], strlen(bad[i])) < 0 && v.state == PW_off, "refused: line %u", i);
+	perf_watch_record(&v);
+	T_EQ(perf_watch_load(&v, s, strlen(s)), 0, "the store opens while another is recorded");
+	T_OK(v.state == PW_recording && !v.op[PERF_v_put].base_ns, "the recording goes on");
 	perf_watch_drop(&w);
 	T_OK(strstr(json(false), "\"off\"") != NULL, "dropped");
 	perf_reset();
