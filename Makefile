@@ -35,7 +35,7 @@ help:
 build:
 	@tools/deps.sh build
 	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) --prefix=$(PREFIX) >$(BUILD).log || { cat $(BUILD).log; rm -f $(BUILD).log; exit 1; }; rm -f $(BUILD).log
-	@ninja -C $(BUILD) src/cli/vexfs
+	@ninja -C $(BUILD) program
 	@ln -sfn src/cli/vexfs $(BUILD)/vexfs
 
 demo: build

@@ -86,7 +86,7 @@ static int options(struct ask *a, const char *name, int argc, char **argv)
 			json_object_set_new(a->req, "min_score", json_real(d));
 			break;
 		case O_AT:
-			json_object_set_new(a->req, "snapshot", json_string(optarg));
+			json_object_set_new(a->req, "at", json_string(optarg));
 			break;
 		case O_COMBINE:
 			json_object_set_new(a->req, "combine", json_string(optarg));

@@ -34,7 +34,7 @@ def search(m, until, out):
                 bad.append([before, got, after, r["state"]])
             elif r.get("path") not in ("f", "tmp"):
                 bad.append(r)
-        bad += [["text", r] for r in t.get("results", []) if r["path"] not in ("f", "tmp")]
+        bad += [["text", r] for r in t.get("results", [{"path": str(t)}]) if r["path"] not in ("f", "tmp")]
         n += 1
     out.put([n, bad[:5]])
 

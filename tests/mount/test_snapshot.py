@@ -103,6 +103,10 @@ def test_then_and_now(m):
     eq(sorted(states(a)), sorted(set(want) - {"kept.txt"}), "near a file, by its vector of then")
     a = m.ask("batch_search", vectors=[vec["kept"], vec["revec"]], k=1, at="s1")
     eq([b["results"][0]["path"] for b in a.get("batch", [])], ["kept.txt", "revec.txt"], "a batch")
+    status, out, err = vexfs("search", "changeds", m.mnt, "--mode", "text", "--at", "s1", "--jsonl")
+    eq((status, [json.loads(line)["state"] for line in out.splitlines()]), (0, ["stale"]), "by the command " + err)
+    status, out, err = vexfs("search", "changeds", m.mnt, "--at", "nope")
+    ok(status == 2 and "no snapshot of that name" in err, "which says that there is no such", detail=err)
 
     a = as_user(65534, lambda: one_shot(m, "search", vector=vec["kept"], k=20, at="s1"))
     eq(sorted(states(a)), sorted(set(want) - {"secret.txt", "gone.txt", "touched.txt"}), "others see what they may read now")
