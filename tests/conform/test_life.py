@@ -193,6 +193,21 @@ def backing():
         os.close(keep)
         mnt.ok(mnt.alive(m.pid), "and the daemon lives")
         os.makedirs(m.dir)
+    with mnt.Mount() as m:
+        for i in range(20):
+            put(m.p(f"f{i}"), b"text %d" % i)
+            m.set_vector(f"f{i}", [1.0, i])
+        m.wait()
+        mnt.eq(len(m.ask("search", vector=[1.0, 2.0], k=5)["results"]), 5, "vectors are found")
+        subprocess.run(["rm", "-rf", m.dir])
+        mnt.ok(mnt.wait_until(lambda: not m.ask("search", vector=[1.0, 2.0], k=5).get("results")), "DIR removed, its store as well: nothing is found any more")
+        mnt.ok(outcome(put, m.p("x")) in ("ENOENT", "ESTALE"), "nothing can be made in it")
+        mnt.eq(m.status()["pid"], m.pid, "status is answered")
+        pid = m.pid
+        m.drop_query()
+        mnt.eq(mnt.vexfs("umount", m.mnt)[0], 0, "unmounted")
+        mnt.ok(gone(pid), "and the daemon ends")
+        os.makedirs(m.dir)
 
 
 def times():

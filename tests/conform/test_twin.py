@@ -404,7 +404,17 @@ def xattrs(d):
     out += [outcome(lambda: os.setxattr(d + "/l", "trusted.l", b"L", follow_symlinks=False)),
             outcome(lambda: os.getxattr(d + "/l", "trusted.l", follow_symlinks=False)), outcome(os.getxattr, p, "trusted.l"),
             outcome(lambda: os.setxattr(d + "/l", "user.l", b"L", follow_symlinks=False))]
-    return out
+    # as many as the file system below has room for (xfstests 020), and not one of them lost or made up
+    p = put(d + "/many")
+    for i in range(1100):
+        r = outcome(os.setxattr, p, f"user.attribute_{i}", b"value_%d" % i)
+        if r is not None:
+            break
+    got = {n: os.getxattr(p, n) for n in os.listxattr(p)}
+    out += [i, r, got == {f"user.attribute_{k}": b"value_%d" % k for k in range(i + (r is None))}]
+    for n in got:
+        os.removexattr(p, n)
+    return out + [os.listxattr(p)]
 
 
 # ---- locks -----------------------------------------------------------------------------------------------------------------------------
