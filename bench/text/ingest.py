@@ -5,8 +5,8 @@
 
 Copies that many real text files of this machine (200 to 4,000 bytes, below /usr and this Python) into a mount with the model in use.  While they are
 embedded, fsstress (of xfstests; $FSSTRESS) runs on the same mount, in turns with the model taken away and given back, so that each pair differs in
-nothing else: the median of the pairs' ratios is printed, and how often a FUSE worker's note met the object table locked and waited more than 1 ms
-for it.  Then kill -9: what was finished must not be embedded again, and nothing may be lost.
+nothing else: the median of the pairs' ratios is printed, and how often a FUSE worker's note met the object table locked and was left in its queue,
+and how often one waited more than 1 ms.  Then kill -9: what was finished must not be embedded again, and nothing may be lost.
 --nice N moves all of it (the daemon's own threads keep their distance): on a machine that has other work."""
 import argparse
 import glob
@@ -112,7 +112,7 @@ with Mount("--model", args.model) as m:
         print(f"round {k + 1}: fsstress {idle:.2f} s without, {busy:.2f} s while {b['chunks'] - a['chunks']} chunks were embedded: {busy / idle:.2f}", flush=True)
     c = stats(m)
     print(f"fsstress, median of {len(ratios)} pairs: {sorted(ratios)[len(ratios) // 2]:.3f}" if ratios else "no pairs")
-    print(f"FUSE workers' notes that met the object table locked by ingest or embedding: {c.get('note_met_ingest')}, that waited over 1 ms: {c.get('note_waits_ingest')}"
+    print(f"FUSE workers' notes that met the object table locked by ingest or embedding and were left there: {c.get('note_met_ingest')}, that waited over 1 ms: {c.get('note_waits_ingest')}"
           f"; by others (one another, the store): {c.get('note_met')}, {c.get('note_waits')}")
     if not args.no_kill:
         wait_until(lambda: m.status()["embedding"]["files"] >= len(files) // 3, 3600, 1)

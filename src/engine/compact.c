@@ -68,7 +68,7 @@ void compact_step(struct engine *e, struct eng_coll *c)
 		if (!o)
 			return;
 		bool ok = false;
-		pthread_rwlock_wrlock(&e->objects);
+		eng_wrlock(e);
 		pthread_mutex_lock(&c->lock);
 		for (unsigned look = 0; look < 1024 && row > 0 && !ok && !c->dropped && !c->rebinding; look++)
 			ok = move_begin(e, c, --row, o);
@@ -76,7 +76,7 @@ void compact_step(struct engine *e, struct eng_coll *c)
 			op_submit(o);
 		bool end = c->dropped || c->rebinding;
 		pthread_mutex_unlock(&c->lock);
-		pthread_rwlock_unlock(&e->objects);
+		eng_unlock(e);
 		sent += ok;
 		if (!ok)
 			op_put(o);

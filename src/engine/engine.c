@@ -2,10 +2,11 @@
  *
  * Lock order, downwards only, none held across I/O or a wait for the store:
  *   1. e->life       state of the opening, parked and waiting jobs, kept notes
- *   2. e->objects    rwlock: the object table, ingest's and the walk's queues
+ *   2. e->objects    rwlock: the object table, ingest's and the walk's queues; by eng_wrlock, eng_rdlock, eng_unlock (note_queue.c) alone, which
+ *                    apply the notes that file operations left there: a file operation itself only tries it
  *   3. e->coll_lock  the list of collections
  *   4. coll->lock    one collection's rows
- *   5. the store's queue, wq, bells, pools, e->ops_lock
+ *   5. the store's queue, wq, bells, pools, e->ops_lock, e->openw_lock
  *
  * Threads.  One opener (lazy.c) from eng_start on: it opens the store when first asked, then walks.  The others are started by it once
  * the store is open, so that a mount nobody searches costs one sleeping thread: two searchers, one updater (puts, deletes, collections,
@@ -223,7 +224,6 @@ int eng_new(const struct eng_cfg *cfg, struct engine **ret)
 	e->root_daemon = e->euid == 0;
 	e->state = cfg->components == ENG_none ? ENGS_off : ENGS_cold;
 	e->parked_tail = &e->parked;
-	e->missed_tail = &e->missed;
 	pthread_rwlockattr_t ra;
 	int rc = -pthread_rwlockattr_init(&ra);
 	if (!rc) {
@@ -232,6 +232,7 @@ int eng_new(const struct eng_cfg *cfg, struct engine **ret)
 		rc = rc ? rc : -pthread_rwlock_init(&e->objects, &ra);
 		pthread_rwlockattr_destroy(&ra);
 	}
+	rc = rc ? rc : -pthread_mutex_init(&e->openw_lock, NULL);
 	rc = rc ? rc : -pthread_mutex_init(&e->life, NULL);
 	rc = rc ? rc : -pthread_mutex_init(&e->coll_lock, NULL);
 	rc = rc ? rc : -pthread_mutex_init(&e->ops_lock, NULL);
@@ -308,10 +309,7 @@ static void stop_store(struct engine *e)
 }
 static void release(struct engine *e)
 {
-	for (struct note *n = e->missed, *next; n; n = next) {
-		next = n->next;
-		mem_free(MEM_engine, n);
-	}
+	note_forget(e);
 	filter_cache_drop(e);
 	sem_free(e);
 	objects_clear(&e->t);
@@ -337,6 +335,7 @@ static void release(struct engine *e)
 	pthread_cond_destroy(&e->snap_cond);
 	pthread_mutex_destroy(&e->coll_lock);
 	pthread_mutex_destroy(&e->life);
+	pthread_mutex_destroy(&e->openw_lock);
 	pthread_rwlock_destroy(&e->objects);
 	mem_free(MEM_engine, e->own_groups);
 	mem_free(MEM_engine, e);

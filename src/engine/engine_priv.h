@@ -23,7 +23,8 @@
 #define ENG_ROW_BUSY     (UINT32_MAX - 1) /* a free point's first put is on its way */
 #define ENG_STALE_SIZE   UINT64_MAX /* stamp.size of a vector that no content can make fresh but by its hash */
 #define ENG_PARKED_MAX   4096u
-#define ENG_MISSED_MAX   1024u
+#define ENG_MISSED_MAX   1024u /* notes kept while the store isn't open */
+#define ENG_NOTES_MAX    65536u /* and while somebody holds the table */
 #define ENG_OPS_MAX      32768u
 #define ENG_OPENW_MAX    65536u
 #define ENG_FLAT_MAX     1000u /* collections below this have no graph */
@@ -284,8 +285,18 @@ int op_run(struct eng_op *o, bool durable); /* submit and wait; not on the store
 void op_undone(struct eng_op *o); /* undo.c */
 void ops_wait_room(struct engine *e, uint32_t want_free);
 
-/* ---- notes kept while the store is not open ---------------------------------------------------------------------------------- */
-enum note_kind { NOTE_release, NOTE_changed, NOTE_seen, NOTE_create, NOTE_link, NOTE_unlink, NOTE_rename, NOTE_attr };
+/* ---- notes, and the lock of the object table (note_queue.c) --------------------------------------------------------------------- */
+enum note_kind {
+	NOTE_release,
+	NOTE_changed,
+	NOTE_seen,
+	NOTE_create,
+	NOTE_link,
+	NOTE_unlink,
+	NOTE_rename,
+	NOTE_attr,
+	NOTE_ignore,
+};
 struct note_stat {
 	uint64_t size, nlink;
 	int64_t mtime_ns, ctime_ns;
@@ -300,7 +311,22 @@ struct note {
 	bool wrote, last, is_dir, exchange, late;
 	const char *name, *new_name; /* borrowed, or behind the struct when kept */
 };
-void note_apply(struct engine *e, const struct note *n);
+void note_apply(struct engine *e, const struct note *n); /* [objects, write] */
+bool note_push(struct engine *e, const struct note *n); /* copied; false: lost, and counted */
+void note_drain(struct engine *e); /* [objects, write] all that was pushed before */
+void note_replay(struct engine *e); /* the same, by the opener before the state turns ready */
+void note_kick(
+        struct engine *e); /* no lock held: what lies in the queue is applied, unless a holder of the table does it */
+void note_settle(struct engine *e); /* no lock held, may wait: all that was pushed before is applied */
+void note_forget(struct engine *e); /* at the end */
+bool note_trylock(struct engine *e); /* [FUSE thread] false: leave it in the queue */
+void note_openw_lock(struct engine *e);
+/* note_open_write - is the file open for writing? If not, the note of the last release has been applied. [objects, write] */
+bool note_open_write(struct engine *e, const struct obj_key *key);
+/* e->objects, with every note applied that was given before */
+void eng_wrlock(struct engine *e);
+void eng_rdlock(struct engine *e);
+void eng_unlock(struct engine *e);
 
 /* ---- snapshots open for searching (snaps.c) ----------------------------------------------------------------------------------- */
 struct eng_snap { /* [e->snap_lock] */
@@ -333,8 +359,6 @@ struct engine {
 	uint32_t parked_n;
 	struct eng_job *waiters; /* EV_wait, by priv.p[0] */
 	struct eng_watch watch; /* told NULL: nobody hears of changes behind the mount */
-	struct note *missed, **missed_tail;
-	uint32_t missed_n;
 	_Atomic int walk_due, walk_running;
 	_Atomic uint32_t walk_no; /* number of the running or last walk */
 	_Atomic uint64_t walks_begun,
@@ -349,6 +373,9 @@ struct engine {
 
 	/* 2. objects */
 	pthread_rwlock_t objects;
+	struct note *_Atomic notes; /* the newest first: note_queue.c */
+	_Atomic uint32_t notes_n;
+	pthread_mutex_t openw_lock; /* t.openw; a leaf */
 	_Atomic int behind; /* how many of those who work behind the scenes (ingest, embedding) hold it */
 	struct objects t;
 	_Atomic uint64_t change_seq; /* renames and unlinks noted: who looked at paths without the lock looks again */
@@ -402,16 +429,21 @@ static inline bool eng_stopping(const struct engine *e)
 {
 	return atomic_load_explicit(&e->stopping, memory_order_acquire) != 0;
 }
+/* what is not known yet, notes in the queue with it */
+static inline uint64_t eng_pending(const struct engine *e)
+{
+	return atomic_load(&e->pending) + (eng_ready(e) ? atomic_load(&e->notes_n) : 0);
+}
 /* e->objects for ingest and embedding: told apart, so that it can be counted whether file I/O ever waits for them */
 static inline void behind_wrlock(struct engine *e)
 {
-	pthread_rwlock_wrlock(&e->objects);
+	eng_wrlock(e);
 	atomic_fetch_add_explicit(&e->behind, 1, memory_order_relaxed);
 }
 static inline void behind_unlock(struct engine *e)
 {
 	atomic_fetch_sub_explicit(&e->behind, 1, memory_order_relaxed);
-	pthread_rwlock_unlock(&e->objects);
+	eng_unlock(e);
 }
 /* lazy.c */
 void lazy_thread(void *arg);
@@ -441,7 +473,6 @@ void job_close_fd(struct engine *e, struct eng_job *j);
 bool job_owner(const struct engine *e, const struct eng_job *j);
 /* note.c */
 void eng_lost(struct engine *e);
-void note_keep_replay(struct engine *e);
 bool obj_persist(struct engine *e, struct eng_obj *o); /* [objects, write] false: op pool empty */
 void obj_drop(struct engine *e, struct eng_obj *o); /* [objects, write] gone from search and catalog */
 void link_put_noted(

@@ -64,7 +64,7 @@ static int get_point(struct engine *e, struct eng_job *j, uint64_t oid, const st
 			rc = -EACCES;
 		j->ret_state = ENG_STATE_fresh;
 	} else {
-		pthread_rwlock_rdlock(&e->objects);
+		eng_rdlock(e);
 		struct eng_obj *o = obj_by_oid(&e->t, oid);
 		const struct eng_vec *v = o ? obj_vec(o, c->info.cid) : NULL;
 		if (o) {
@@ -80,7 +80,7 @@ static int get_point(struct engine *e, struct eng_job *j, uint64_t oid, const st
 			row = v ? v->row : ENG_ROW_NONE;
 		}
 		rc = row != ENG_ROW_NONE ? 0 : -VX_ERR_no_vector;
-		pthread_rwlock_unlock(&e->objects);
+		eng_unlock(e);
 	}
 	if (rc >= 0 && !view.rows)
 		rc = -VX_ERR_no_vector;
@@ -100,10 +100,10 @@ int inline_get(struct engine *e, struct eng_job *j)
 		return get_point(e, j, 0, NULL);
 	if (!j->key.len || j->fd <= 0)
 		return 1;
-	pthread_rwlock_rdlock(&e->objects);
+	eng_rdlock(e);
 	const struct eng_obj *o = obj_by_key(&e->t, &j->key);
 	uint64_t oid = o ? o->oid : 0;
-	pthread_rwlock_unlock(&e->objects);
+	eng_unlock(e);
 	if (!oid)
 		return -VX_ERR_no_vector;
 	VX_TRY(os_fstat(e->os, j->fd, &s));
@@ -175,7 +175,7 @@ int eng_read_payload(struct engine *e, struct eng_job *j, uint32_t cid, bool is_
 static int get_all(struct engine *e, struct eng_job *j, uint64_t oid, const struct note_stat *st)
 {
 	uint32_t cap = 0, n = 0;
-	pthread_rwlock_rdlock(&e->objects);
+	eng_rdlock(e);
 	const struct eng_obj *o = obj_by_oid(&e->t, oid);
 	for (const struct eng_vec *v = o ? o->vecs : NULL; v; v = v->next)
 		cap++;
@@ -193,7 +193,7 @@ static int get_all(struct engine *e, struct eng_job *j, uint64_t oid, const stru
 		at[n].cid = v->cid;
 		at[n++].row = v->row;
 	}
-	pthread_rwlock_unlock(&e->objects);
+	eng_unlock(e);
 	if (!p || !at)
 		return -VX_ERR_arena_full;
 	j->out_packed = p;
@@ -228,7 +228,7 @@ int eng_points(struct engine *e, const struct obj_key *key, uint64_t *ret_bytes)
 	int rc = 0;
 	uint64_t bytes = 0;
 	uint32_t cids[16], n = 0;
-	pthread_rwlock_rdlock(&e->objects);
+	eng_rdlock(e);
 	const struct eng_obj *o = obj_by_key(&e->t, key);
 	rc = o && o->has_payload;
 	for (const struct eng_vec *v = o ? o->vecs : NULL; v; v = v->next)
@@ -237,7 +237,7 @@ int eng_points(struct engine *e, const struct obj_key *key, uint64_t *ret_bytes)
 			if (n < sizeof(cids) / sizeof(*cids))
 				cids[n++] = v->cid;
 		}
-	pthread_rwlock_unlock(&e->objects);
+	eng_unlock(e);
 	for (uint32_t i = 0; i < n; i++) {
 		struct eng_coll *c = coll_by_cid(e, cids[i]);
 		if (c)
@@ -272,10 +272,10 @@ int get_slow(struct engine *e, struct eng_job *j)
 		else
 			VX_TRY(os_fstat(e->os, fd, &s));
 		note_stat_of(&st, &s);
-		pthread_rwlock_rdlock(&e->objects);
+		eng_rdlock(e);
 		const struct eng_obj *o = obj_by_key(&e->t, &k);
 		oid = o ? o->oid : 0;
-		pthread_rwlock_unlock(&e->objects);
+		eng_unlock(e);
 		if (!oid)
 			return -VX_ERR_no_vector;
 	}

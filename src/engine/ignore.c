@@ -231,21 +231,15 @@ void ignore_changed(struct engine *e, struct eng_obj *o)
 	atomic_fetch_add(&e->pending, 1);
 	bell_ring(&e->ingest_bell);
 }
-void eng_note_ignore(struct engine *e, const struct obj_key *key)
-{
-	pthread_rwlock_wrlock(&e->objects);
-	ignore_changed(e, obj_by_key(&e->t, key));
-	pthread_rwlock_unlock(&e->objects);
-}
 bool ignore_step(struct engine *e)
 {
 	uint64_t oid;
-	pthread_rwlock_wrlock(&e->objects);
+	eng_wrlock(e);
 	bool got = oid_ring_pop(&e->ignore_q, &oid);
 	struct eng_obj *o = got ? obj_by_oid(&e->t, oid) : NULL;
 	for (struct eng_link *l = o ? o->children : NULL; l; l = l->sib_next)
 		ignore_changed(e, l->obj);
-	pthread_rwlock_unlock(&e->objects);
+	eng_unlock(e);
 	if (got)
 		ingest_pending_less(e);
 	return got;

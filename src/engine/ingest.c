@@ -275,7 +275,7 @@ static void done_durable(struct store_op *op, int rc)
 	struct eng_op *o = (struct eng_op *)op;
 	struct engine *e = o->e;
 	if (rc >= 0 || rc == -VX_ERR_no_object) {
-		pthread_rwlock_wrlock(&e->objects);
+		eng_wrlock(e);
 		struct eng_obj *obj = obj_by_oid(&e->t, op->oid);
 		if (obj && rc < 0) {
 			obj->stored = false; /* what we believed is not so: it is put again with the next try */
@@ -292,7 +292,7 @@ static void done_durable(struct store_op *op, int rc)
 			obj->text_commit = atomic_fetch_add(&e->text_commits, 1) + 1;
 			sem_text_new(e, obj);
 		}
-		pthread_rwlock_unlock(&e->objects);
+		eng_unlock(e);
 	}
 	if (rc < 0) {
 		atomic_fetch_add(&e->ingest_failed, 1);
@@ -318,7 +318,7 @@ static int text_done(struct ingest *g, const struct work *w, const struct readin
 	if (!op)
 		return -ENOMEM;
 	int rc = 0;
-	pthread_rwlock_wrlock(&e->objects);
+	eng_wrlock(e);
 	struct eng_obj *o = obj_by_oid(&e->t, w->oid);
 	if (!o || !obj_persist(e, o))
 		rc = o ? -VX_ERR_queue_full : -ENOENT;
@@ -340,7 +340,7 @@ static int text_done(struct ingest *g, const struct work *w, const struct readin
 		store_submit(e->st, &op->op);
 		g->unflushed = true;
 	}
-	pthread_rwlock_unlock(&e->objects);
+	eng_unlock(e);
 	if (rc < 0)
 		op_put(op);
 	return rc;
@@ -604,10 +604,10 @@ static void one(struct ingest *g, struct work *w)
 	if (rc == -ENOENT || rc == -ENOTDIR || rc == -ELOOP || rc == -ESTALE) {
 		/* not where the table says: a note is on its way, or it happened behind the mount */
 		again(g, w, true);
-		pthread_rwlock_rdlock(&e->objects);
+		eng_rdlock(e);
 		const struct eng_obj *o = obj_by_oid(&e->t, w->oid);
 		bool lost = o && o->tries > INGEST_TRIES;
-		pthread_rwlock_unlock(&e->objects);
+		eng_unlock(e);
 		if (lost)
 			walk_want(e);
 	} else if (rc == -VX_ERR_file_changed || rc == -VX_ERR_queue_full || rc == -ENOMEM || rc == -VX_ERR_mem_limit) {

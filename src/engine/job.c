@@ -108,7 +108,7 @@ int job_finish(struct engine *e, struct eng_job *j, int rc, bool parked)
 		j->rc = 0;
 	if (eng_ready(e))
 		j->generation = store_generation(e->st);
-	uint64_t pending = atomic_load(&e->pending) + (meaning(j) ? sem_pending(e) : 0);
+	uint64_t pending = eng_pending(e) + (meaning(j) ? sem_pending(e) : 0);
 	j->pending = job_owner(e, j) ? pending : pending != 0;
 	if (!job_owner(e, j))
 		j->distances = 0; /* it counts the vectors of others */
@@ -223,6 +223,7 @@ void job_wait_check(struct engine *e)
 static int wait_begin(struct engine *e, struct eng_job *j)
 {
 	bool rescan = j->rescan; /* once it is among the waiters, it may be answered and gone */
+	note_settle(e);
 	j->priv.n[3] = rescan ? atomic_load(&e->walks_begun) + 1 : 0;
 	int rc = job_keep_fd(e, j);
 	if (rc < 0)
@@ -342,10 +343,10 @@ static int locate(struct engine *e, struct eng_job *j)
 	struct judge g;
 	struct note_stat st;
 	uint64_t ino;
-	pthread_rwlock_rdlock(&e->objects);
+	eng_rdlock(e);
 	const struct eng_obj *o = obj_by_key(&e->t, &j->key);
 	uint64_t oid = o && o->kind == STORE_OBJ_file ? o->oid : 0;
-	pthread_rwlock_unlock(&e->objects);
+	eng_unlock(e);
 	if (!oid)
 		return -ENOENT;
 	VX_TRY(judge_begin(&g, e, j));

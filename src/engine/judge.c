@@ -46,14 +46,14 @@ static int next_path(struct judge *g, struct engine *e, uint64_t oid, bool first
 {
 	int found = 0;
 	unsigned n = 0;
-	pthread_rwlock_rdlock(&e->objects);
+	eng_rdlock(e);
 	const struct eng_obj *o = obj_by_oid(&e->t, oid);
 	if (o)
 		*key = o->key;
 	char *best = g->path2;
 	if (o && first && o->links && !o->links->obj_next) { /* one name: no comparing */
 		found = link_path(o->links, g->path, CONF_PATH_MAX + 1) > 0 && in_scope(g, g->path);
-		pthread_rwlock_unlock(&e->objects);
+		eng_unlock(e);
 		return found;
 	}
 	char *last = first ? NULL : arena_strndup(g->j->arena, g->path, strlen(g->path));
@@ -68,7 +68,7 @@ static int next_path(struct judge *g, struct engine *e, uint64_t oid, bool first
 			memcpy(best, g->path, strlen(g->path) + 1);
 			found = 1;
 		}
-	pthread_rwlock_unlock(&e->objects);
+	eng_unlock(e);
 	if (found)
 		memcpy(g->path, best, strlen(best) + 1);
 	return found;
@@ -121,15 +121,15 @@ static int judge_in(struct judge *g, struct engine *e, uint64_t oid, struct note
 static uint64_t oid_now(struct engine *e, uint64_t oid)
 {
 	struct obj_key key = {0};
-	pthread_rwlock_rdlock(&e->objects);
+	eng_rdlock(e);
 	const struct eng_obj *o = obj_by_oid(&e->t, oid);
 	if (o)
 		key = o->key;
-	pthread_rwlock_unlock(&e->objects);
-	pthread_rwlock_rdlock(&e->live->objects);
+	eng_unlock(e);
+	eng_rdlock(e->live);
 	o = key.len ? obj_by_key(&e->live->t, &key) : NULL;
 	uint64_t now = o && o->kind == STORE_OBJ_file && o->links ? o->oid : 0;
-	pthread_rwlock_unlock(&e->live->objects);
+	eng_unlock(e->live);
 	return now;
 }
 /* what is gone has no permissions to ask: only the owner is told of it, by the path it had */
@@ -137,12 +137,12 @@ static void judge_gone(struct judge *g, uint64_t oid)
 {
 	if (!job_owner(g->e, g->j))
 		return;
-	pthread_rwlock_rdlock(&g->e->objects);
+	eng_rdlock(g->e);
 	const struct eng_obj *o = obj_by_oid(&g->e->t, oid);
 	g->gone = o && obj_path(o, g->path, CONF_PATH_MAX + 1) > 0 && in_scope(g, g->path);
 	if (g->gone)
 		g->key = o->key;
-	pthread_rwlock_unlock(&g->e->objects);
+	eng_unlock(g->e);
 }
 int judge_file(struct judge *g, uint64_t oid, struct note_stat *ret_st, uint64_t *ret_ino)
 {

@@ -107,7 +107,7 @@ static int load_obj(void *u, uint64_t oid, const struct obj_key *key, uint8_t ki
 {
 	struct load *l = u;
 	struct engine *e = l->e;
-	pthread_rwlock_wrlock(&e->objects);
+	eng_wrlock(e);
 	struct eng_obj *o = obj_by_oid(&e->t, oid) ? NULL : obj_add(&e->t, oid, key, kind);
 	if (o) {
 		o->stored = true;
@@ -117,7 +117,7 @@ static int load_obj(void *u, uint64_t oid, const struct obj_key *key, uint8_t ki
 			o->text_stamp = *tstamp;
 		o->has_payload = has_payload;
 	}
-	pthread_rwlock_unlock(&e->objects);
+	eng_unlock(e);
 	if (!o)
 		return -ENOMEM;
 	if (oid == STORE_OID_ROOT) {
@@ -130,7 +130,7 @@ static int load_link(void *u, uint64_t oid, uint64_t parent, const char *name)
 {
 	struct engine *e = ((struct load *)u)->e;
 	int rc = 0;
-	pthread_rwlock_wrlock(&e->objects);
+	eng_wrlock(e);
 	struct eng_obj *o = obj_by_oid(&e->t, oid), *p = obj_by_oid(&e->t, parent);
 	struct eng_link *other = o && p ? link_find(&e->t, p, name) : NULL;
 	if (other && other->obj != o) {
@@ -141,7 +141,7 @@ static int load_link(void *u, uint64_t oid, uint64_t parent, const char *name)
 			k->stored = true;
 		rc = k || !*name ? 0 : -ENOMEM;
 	}
-	pthread_rwlock_unlock(&e->objects);
+	eng_unlock(e);
 	return rc;
 }
 static int load_vec(void *u, uint32_t cid, uint32_t row, uint64_t generation, bool dead, bool is_free, uint64_t id,
@@ -154,7 +154,7 @@ static int load_vec(void *u, uint32_t cid, uint32_t row, uint64_t generation, bo
 		return 0;
 	int rc = 0;
 	bool orphan = false;
-	pthread_rwlock_wrlock(&e->objects);
+	eng_wrlock(e);
 	pthread_mutex_lock(&c->lock);
 	if (!dead && c->chunks) {
 		orphan = is_free || !stamp->hashed || !obj_by_oid(&e->t, id);
@@ -183,7 +183,7 @@ static int load_vec(void *u, uint32_t cid, uint32_t row, uint64_t generation, bo
 	if (!rc && !dead && !orphan)
 		rc = coll_row_gen(c, row, generation);
 	pthread_mutex_unlock(&c->lock);
-	pthread_rwlock_unlock(&e->objects);
+	eng_unlock(e);
 	if (orphan)
 		atomic_fetch_add(&e->damaged, 1);
 	coll_put(c);
@@ -273,13 +273,13 @@ static void unload(struct engine *e)
 		next = c->next;
 		coll_put(c);
 	}
-	pthread_rwlock_wrlock(&e->objects);
+	eng_wrlock(e);
 	objects_clear(&e->t);
 	e->ingest_q.n = e->look_q.n = e->loose_q.n = 0;
 	e->walk_q.n = e->ignore_q.n = 0;
 	atomic_store(&e->pending, 0);
 	sem_forget(e);
-	pthread_rwlock_unlock(&e->objects);
+	eng_unlock(e);
 }
 void lazy_close(struct engine *e)
 {
@@ -320,7 +320,7 @@ static int open_all(struct engine *e, struct vx_errinfo *err)
 		baseline_load(e);
 	struct obj_key root;
 	VX_TRY(objkey_at(e->cfg.root_fd, "", &root));
-	pthread_rwlock_wrlock(&e->objects);
+	eng_wrlock(e);
 	int rc = 0;
 	struct eng_obj *o = obj_by_oid(&e->t, STORE_OID_ROOT);
 	if (!o)
@@ -336,7 +336,7 @@ static int open_all(struct engine *e, struct vx_errinfo *err)
 		                   "size and time");
 	}
 	bool files = e->t.file_n != 0;
-	pthread_rwlock_unlock(&e->objects);
+	eng_unlock(e);
 	VX_TRY(rc);
 	for (struct eng_coll *c = e->colls; c; c = c->next) {
 		pthread_mutex_lock(&c->lock);
@@ -383,7 +383,7 @@ static void open_once(struct engine *e)
 			event_post("store_failed", err_text(rc), e->retry_s);
 	} else {
 		e->retry_s = 0;
-		note_keep_replay(e);
+		note_replay(e);
 		if (!e->live)
 			event_post("store_ready", e->cfg.dir, store_generation(e->st));
 		atomic_store_explicit(&e->state, ENGS_ready, memory_order_release);
@@ -391,6 +391,7 @@ static void open_once(struct engine *e)
 	struct eng_job *j = parked_take(e);
 	struct vx_errinfo fail = e->fail;
 	pthread_mutex_unlock(&e->life);
+	note_kick(e);
 	for (struct eng_job *next; j; j = next) {
 		next = j->priv.p[0];
 		if (rc < 0)

@@ -1,14 +1,12 @@
 /* note.c - what a front tells of files, applied to the object table at once and queued for the catalog.  [FUSE thread]
  *
- * A note never waits and never fails.  While the store isn't open it is kept (a bounded list, replayed by the opener); when there is
- * no room for it, or no operation left in the pool, it is lost: counted, and a walk is due, which finds by itself what notes would
- * have told.  Files are registered only where text is ingested; elsewhere a file becomes an object when it is given a vector.
+ * A note never waits and never fails: where the table is taken it is left in a queue for whoever has it (note_queue.c), and so it is while the
+ * store isn't open.  When there is no room for it, or no operation left in the pool, it is lost: counted, and a walk is due, which finds by
+ * itself what notes would have told.  Files are registered only where text is ingested; elsewhere a file becomes an object when it is given a vector.
  * Directories are registered always, in memory: a file that gets a vector needs its ancestors' names. */
 #include <string.h>
 
 #include "engine/sem.h"
-
-#define NOTE_WAIT_NS 1000000u
 
 void note_stat_of(struct note_stat *s, const struct stat *st)
 {
@@ -480,23 +478,8 @@ static void apply_attr(struct engine *e, const struct note *n)
 			eng_lost(e);
 	}
 }
-/* [FUSE thread] the table, for a note. Whoever holds it holds it for look-ups alone, so a wait is short; one longer than NOTE_WAIT_NS means that
- * somebody behind the scenes kept file I/O waiting, and is counted. */
-static void note_lock(struct engine *e)
-{
-	if (!pthread_rwlock_trywrlock(&e->objects))
-		return;
-	bool behind = atomic_load_explicit(&e->behind, memory_order_relaxed) > 0;
-	uint64_t t0 = os_mono_ns(e->os);
-	pthread_rwlock_wrlock(&e->objects);
-	bool waited = os_mono_ns(e->os) - t0 > NOTE_WAIT_NS;
-	perf_add(behind ? PERFC_note_met_ingest : PERFC_note_met, 1);
-	if (waited)
-		perf_add(behind ? PERFC_note_waits_ingest : PERFC_note_waits, 1);
-}
 void note_apply(struct engine *e, const struct note *n)
 {
-	note_lock(e);
 	switch (n->kind) {
 	case NOTE_release:
 		apply_release(e, n);
@@ -525,55 +508,21 @@ void note_apply(struct engine *e, const struct note *n)
 	case NOTE_attr:
 		apply_attr(e, n);
 		break;
+	case NOTE_ignore:
+		ignore_changed(e, obj_by_key(&e->t, &n->key));
+		break;
 	}
-	pthread_rwlock_unlock(&e->objects);
 }
 
-/* ---- keeping notes until there is a table to apply them to ---- */
-static void note_keep(struct engine *e, const struct note *n)
-{
-	size_t a = n->name ? strlen(n->name) + 1 : 0, b = n->new_name ? strlen(n->new_name) + 1 : 0;
-	struct note *k = e->missed_n < ENG_MISSED_MAX ? mem_alloc(MEM_engine, sizeof(*k) + a + b) : NULL;
-	if (!k) {
-		eng_lost(e);
-		return;
-	}
-	char *names = (char *)(k + 1);
-	*k = *n;
-	k->next = NULL;
-	if (a)
-		k->name = memcpy(names, n->name, a);
-	if (b)
-		k->new_name = memcpy(names + a, n->new_name, b);
-	*e->missed_tail = k;
-	e->missed_tail = &k->next;
-	e->missed_n++;
-}
-/* note_keep_replay - with e->life held, the tables filled and before the state turns ready */
-void note_keep_replay(struct engine *e)
-{
-	struct note *n = e->missed, *next;
-	for (; n; n = next) {
-		next = n->next;
-		note_apply(e, n);
-		mem_free(MEM_engine, n);
-	}
-	e->missed = NULL;
-	e->missed_tail = &e->missed;
-	e->missed_n = 0;
-}
+/* ---- told by the front ---- */
 static void note(struct engine *e, const struct note *n)
 {
-	if (!eng_ready(e)) {
-		pthread_mutex_lock(&e->life);
-		bool keep = !eng_ready(e);
-		if (keep && !eng_stopping(e))
-			note_keep(e, n);
-		pthread_mutex_unlock(&e->life);
-		if (keep)
-			return;
+	if (eng_ready(e) && note_trylock(e)) {
+		note_apply(e, n);
+		eng_unlock(e);
+	} else if (note_push(e, n)) {
+		note_kick(e);
 	}
-	note_apply(e, n);
 }
 static void note_file(
         struct note *n, enum note_kind kind, const struct eng_file *f, const struct obj_key *parent, const char *name)
@@ -591,9 +540,9 @@ void eng_note_open_write(struct engine *e, const struct obj_key *key)
 {
 	if (e->cfg.components == ENG_none)
 		return;
-	note_lock(e);
+	note_openw_lock(e);
 	int rc = openw_add(&e->t, key);
-	pthread_rwlock_unlock(&e->objects);
+	pthread_mutex_unlock(&e->openw_lock);
 	if (rc < 0)
 		eng_lost(e);
 }
@@ -605,15 +554,20 @@ void eng_note_release_write(
 	struct note n;
 	note_file(&n, NOTE_release, f, parent, name);
 	n.wrote = wrote;
-	/* One step with the lock held: a vector set between the count and the note would be taken for one set before the writing. */
-	note_lock(e);
+	/* Count and note are one step: a vector set between them would be taken for one set before the writing.  Who sets one holds the table and
+	 * looks at the count (note_open_write): if we have the table it is not there, else the note is in the queue before the count is down. */
+	bool got = eng_ready(e) && note_trylock(e), pushed = false;
+	note_openw_lock(e);
 	n.last = !openw_sub(&e->t, &f->key);
-	bool ready = eng_ready(e);
-	if (ready)
+	if (!got)
+		pushed = note_push(e, &n);
+	pthread_mutex_unlock(&e->openw_lock);
+	if (got) {
 		apply_release(e, &n);
-	pthread_rwlock_unlock(&e->objects);
-	if (!ready)
-		note(e, &n);
+		eng_unlock(e);
+	} else if (pushed) {
+		note_kick(e);
+	}
 }
 void eng_note_changed(struct engine *e, const struct eng_file *f)
 {
@@ -699,16 +653,25 @@ void eng_note_attr(struct engine *e, const struct obj_key *key, const struct sta
 		return;
 	note(e, &n);
 }
+void eng_note_ignore(struct engine *e, const struct obj_key *key)
+{
+	if (e->cfg.components == ENG_none)
+		return;
+	note(e, &(struct note){.kind = NOTE_ignore, .key = *key});
+}
 bool eng_known(struct engine *e, const struct obj_key *key)
 {
 	if (e->cfg.components == ENG_none)
 		return false;
-	if (!eng_ready(e))
+	/* [FUSE thread] one that can't be told at once counts as known: a stat more is taken */
+	if (!eng_ready(e) || pthread_rwlock_tryrdlock(&e->objects))
 		return true;
-	pthread_rwlock_rdlock(&e->objects);
-	const struct eng_obj *o = obj_by_key(&e->t, key);
-	bool known = o && o->kind == STORE_OBJ_file;
-	pthread_rwlock_unlock(&e->objects);
+	bool known = atomic_load(&e->notes) != NULL;
+	if (!known) {
+		const struct eng_obj *o = obj_by_key(&e->t, key);
+		known = o && o->kind == STORE_OBJ_file;
+	}
+	eng_unlock(e);
 	return known;
 }
 void eng_note_settled(struct engine *e)
@@ -717,12 +680,12 @@ void eng_note_settled(struct engine *e)
 	bool walk = false;
 	if (e->cfg.components == ENG_none || !atomic_exchange(&e->loose, false))
 		return;
-	pthread_rwlock_wrlock(&e->objects);
+	eng_wrlock(e);
 	while (oid_ring_pop(&e->loose_q, &oid)) {
 		const struct eng_obj *o = obj_by_oid(&e->t, oid);
 		walk |= o && !o->links;
 	}
-	pthread_rwlock_unlock(&e->objects);
+	eng_unlock(e);
 	if (walk)
 		walk_want(e);
 }
@@ -730,11 +693,11 @@ bool eng_name_key(struct engine *e, const struct obj_key *parent, const char *na
 {
 	if (e->cfg.components == ENG_none || !eng_ready(e))
 		return false;
-	pthread_rwlock_rdlock(&e->objects);
+	eng_rdlock(e);
 	const struct eng_obj *p = obj_by_key(&e->t, parent);
 	const struct eng_link *l = p ? link_find(&e->t, p, name) : NULL;
 	if (l)
 		*ret = l->obj->key;
-	pthread_rwlock_unlock(&e->objects);
+	eng_unlock(e);
 	return l != NULL;
 }

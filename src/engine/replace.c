@@ -63,7 +63,7 @@ static bool next_vec(struct engine *e, uint64_t oid)
 {
 	struct eng_op *o = op_get_wait(e, SOP_vec_put);
 	bool sent = false;
-	pthread_rwlock_wrlock(&e->objects);
+	eng_wrlock(e);
 	struct eng_obj *m = obj_by_oid(&e->t, oid);
 	struct eng_vec *v = m ? m->vecs : NULL;
 	while (v && !v->inherited)
@@ -90,7 +90,7 @@ static bool next_vec(struct engine *e, uint64_t oid)
 		c = NULL;
 		sent = true;
 	}
-	pthread_rwlock_unlock(&e->objects);
+	eng_unlock(e);
 	coll_put(c);
 	if (o)
 		op_put(o);
@@ -123,12 +123,12 @@ static void put_rest(struct engine *e, uint64_t oid)
 {
 	for (bool busy = true; busy;) {
 		uint64_t seen = bell_rings(&e->update_bell);
-		pthread_rwlock_rdlock(&e->objects);
+		eng_rdlock(e);
 		const struct eng_obj *o = obj_by_oid(&e->t, oid);
 		busy = false;
 		for (const struct eng_vec *v = o ? o->vecs : NULL; v; v = v->next)
 			busy |= v->busy;
-		pthread_rwlock_unlock(&e->objects);
+		eng_unlock(e);
 		if (busy)
 			bell_wait(&e->update_bell, seen, WQ_FOREVER);
 	}
@@ -138,26 +138,26 @@ void replace_run(struct engine *e, struct eng_job *t)
 	uint64_t over = t->priv.n[5], moved = t->priv.n[6];
 	for (bool busy = true; busy;) {
 		uint64_t seen = bell_rings(&e->update_bell);
-		pthread_rwlock_wrlock(&e->objects);
+		eng_wrlock(e);
 		struct eng_obj *from = obj_by_oid(&e->t, over), *to = obj_by_oid(&e->t, moved);
 		busy = from && to && hand_over(e, from, to);
-		pthread_rwlock_unlock(&e->objects);
+		eng_unlock(e);
 		if (busy)
 			bell_wait(&e->update_bell, seen, WQ_FOREVER);
 	}
 	replace_submit(e, moved);
 	put_rest(e, moved);
-	pthread_rwlock_rdlock(&e->objects);
+	eng_rdlock(e);
 	const struct eng_obj *o = obj_by_oid(&e->t, over), *m = obj_by_oid(&e->t, moved);
 	bool pay = o && m && o->has_payload;
-	pthread_rwlock_unlock(&e->objects);
+	eng_unlock(e);
 	if (pay)
 		copy_payload(e, over, moved);
-	pthread_rwlock_wrlock(&e->objects);
+	eng_wrlock(e);
 	struct eng_obj *gone = obj_by_oid(&e->t, over);
 	if (gone)
 		obj_drop(e, gone);
-	pthread_rwlock_unlock(&e->objects);
+	eng_unlock(e);
 	mem_free(MEM_engine, t);
 	atomic_fetch_sub(&e->pending, 1);
 	job_wait_check(e);

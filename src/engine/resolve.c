@@ -79,16 +79,16 @@ static int64_t enter(
         struct engine *e, uint64_t seq, uint64_t parent, const char *name, const struct obj_key *k, uint8_t kind)
 {
 	int64_t ret = 0;
-	pthread_rwlock_rdlock(&e->objects);
+	eng_rdlock(e);
 	struct eng_obj *p = obj_by_oid(&e->t, parent), *o = p ? obj_by_key(&e->t, k) : NULL;
 	struct eng_link *l = o ? link_find(&e->t, p, name) : NULL;
 	bool there = l && l->obj == o;
 	if (there)
 		ret = (int64_t)o->oid;
-	pthread_rwlock_unlock(&e->objects);
+	eng_unlock(e);
 	if (there)
 		return ret;
-	pthread_rwlock_wrlock(&e->objects);
+	eng_wrlock(e);
 	p = obj_by_oid(&e->t, parent);
 	if (p && atomic_load(&e->change_seq) == seq) {
 		o = obj_by_key(&e->t, k);
@@ -100,7 +100,7 @@ static int64_t enter(
 		if (ret > 0)
 			link_put_noted(e, o, p, name);
 	}
-	pthread_rwlock_unlock(&e->objects);
+	eng_unlock(e);
 	return ret;
 }
 /* walk the components of a clean path, entering each. Object number, 0: look again, < 0. path is changed and restored. */
@@ -141,7 +141,7 @@ static int64_t enter_path(
 }
 void link_count_check(struct engine *e, uint64_t oid, uint64_t nlink)
 {
-	pthread_rwlock_wrlock(&e->objects);
+	eng_wrlock(e);
 	struct eng_obj *o = obj_by_oid(&e->t, oid);
 	uint64_t n = 0;
 	for (const struct eng_link *l = o ? o->links : NULL; l; l = l->obj_next)
@@ -149,7 +149,7 @@ void link_count_check(struct engine *e, uint64_t oid, uint64_t nlink)
 	bool ask = o && n < nlink && !o->nlink_asked;
 	if (ask)
 		o->nlink_asked = true; /* once: a name outside the tree is never found */
-	pthread_rwlock_unlock(&e->objects);
+	eng_unlock(e);
 	if (ask)
 		walk_want(e);
 }
@@ -159,11 +159,11 @@ int eng_resolve(struct engine *e, const struct obj_key *key, int fd, const char 
 	if (fd > 0 && key->len) {
 		struct stat st;
 		uint64_t oid = 0;
-		pthread_rwlock_rdlock(&e->objects);
+		eng_rdlock(e);
 		const struct eng_obj *o = obj_by_key(&e->t, key);
 		if (o && o->kind == STORE_OBJ_file && o->links)
 			oid = o->oid;
-		pthread_rwlock_unlock(&e->objects);
+		eng_unlock(e);
 		if (oid) {
 			VX_TRY(os_fstat(e->os, fd, &st));
 			note_stat_of(ret_st, &st);

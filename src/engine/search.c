@@ -96,10 +96,10 @@ static bool payload_true(struct search *s, const struct found *f, bool read)
 {
 	if (f->is_free)
 		return true;
-	pthread_rwlock_rdlock(&s->e->objects);
+	eng_rdlock(s->e);
 	const struct eng_obj *o = obj_by_oid(&s->e->t, f->owner);
 	bool is = o && o->has_payload == read;
-	pthread_rwlock_unlock(&s->e->objects);
+	eng_unlock(s->e);
 	return is;
 }
 static int payloads(struct search *s, struct eng_coll *c)
@@ -180,10 +180,10 @@ bool search_cheap(struct engine *e, struct eng_job *j)
 		return true;
 	bool cheap = true;
 	if (j->by_like_key) {
-		pthread_rwlock_rdlock(&e->objects);
+		eng_rdlock(e);
 		struct eng_obj *o = obj_by_key(&e->t, &j->key);
 		cheap = o && obj_vec(o, c->info.cid);
-		pthread_rwlock_unlock(&e->objects);
+		eng_unlock(e);
 	}
 	pthread_mutex_lock(&c->lock);
 	uint64_t cost = c->rows ? atomic_load_explicit(&c->rows->n, memory_order_relaxed) : 0;

@@ -103,11 +103,11 @@ static int like_vector(
 	uint32_t row = ENG_ROW_NONE;
 	int rc = 0;
 	coll_enter(c, &v);
-	pthread_rwlock_rdlock(&e->objects);
+	eng_rdlock(e);
 	struct eng_obj *o = obj_by_oid(&e->t, oid);
 	const struct eng_vec *ov = o ? obj_vec(o, c->info.cid) : NULL;
 	row = ov ? ov->row : ENG_ROW_NONE;
-	pthread_rwlock_unlock(&e->objects);
+	eng_unlock(e);
 	const void *p = row != ENG_ROW_NONE && v.rows ? rows_vec(v.rows, row) : NULL;
 	if (p) {
 		uint32_t n = rows_vec_bytes(v.rows->dim, v.rows->dtype);
@@ -148,11 +148,11 @@ int search_like_leg(struct search *s, struct eng_coll *c, uint32_t k)
 		VX_TRY(perm_path(&s->g.as, path, 4));
 		VX_TRY(objkey_at(e->cfg.root_fd, path, &key));
 	}
-	pthread_rwlock_rdlock(&e->objects);
+	eng_rdlock(e);
 	const struct eng_obj *o = obj_by_key(&e->t, &key);
 	uint64_t oid = o ? o->oid : 0;
 	int n = o && !j->like ? obj_path(o, path, CONF_PATH_MAX + 1) : 0;
-	pthread_rwlock_unlock(&e->objects);
+	eng_unlock(e);
 	const void *vec = NULL;
 	uint32_t bytes = 0;
 	s->exclude = oid != 0;

@@ -44,7 +44,7 @@ static int narrow(struct search *s, struct eng_coll *c, uint32_t rows_n, struct 
 	char *path = arena_alloc(s->j->arena, CONF_PATH_MAX + 1);
 	if (!w || !path)
 		return -VX_ERR_arena_full;
-	pthread_rwlock_rdlock(&e->objects);
+	eng_rdlock(e);
 	pthread_mutex_lock(&c->lock);
 	const struct chunk_rows *r = c->chunks;
 	for (uint32_t i = 0; i < r->file_cap; i++) {
@@ -57,7 +57,7 @@ static int narrow(struct search *s, struct eng_coll *c, uint32_t rows_n, struct 
 				w[row / 64] |= 1ull << (row % 64);
 	}
 	pthread_mutex_unlock(&c->lock);
-	pthread_rwlock_unlock(&e->objects);
+	eng_unlock(e);
 	*ret = (struct row_bits){.w = (_Atomic uint64_t *)w, .n = rows_n};
 	return 0;
 }

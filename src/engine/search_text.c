@@ -34,11 +34,11 @@ int search_take_chunk(struct search *s, const struct store_fts_hit *hit, float d
 	uint64_t ino;
 	if (s->j->has_min_score && hit->score < s->j->min_score)
 		return 0;
-	pthread_rwlock_rdlock(&e->objects);
+	eng_rdlock(e);
 	const struct eng_obj *was = obj_by_oid(&e->t, hit->oid);
 	bool moved = was && was->text_commit > s->text_seen;
 	bool passes = was && (!s->words || search_words_pass(s->words, was, s->g.path));
-	pthread_rwlock_unlock(&e->objects);
+	eng_unlock(e);
 	s->moved |= moved;
 	if (moved)
 		return 0;
@@ -52,7 +52,7 @@ int search_take_chunk(struct search *s, const struct store_fts_hit *hit, float d
 	bool there = judge_file(&s->g, hit->oid, &st, &ino);
 	if (!there && !s->g.gone)
 		return 0;
-	pthread_rwlock_rdlock(&e->objects);
+	eng_rdlock(e);
 	const struct eng_obj *o = obj_by_oid(&e->t, hit->oid);
 	enum eng_state state = !o ? ENG_STATE_none : there ? text_state(o, &st) : ENG_STATE_gone;
 	struct stamp stamp = o ? o->text_stamp : (struct stamp){0};
@@ -60,7 +60,7 @@ int search_take_chunk(struct search *s, const struct store_fts_hit *hit, float d
 		state = ENG_STATE_none;
 	bool again =
 	        o && (state == ENG_STATE_pending || (state == ENG_STATE_stale && !text_changed(o))) && !obj_queued(o);
-	pthread_rwlock_unlock(&e->objects);
+	eng_unlock(e);
 	if (e->live)
 		state = snaps_state(e, &stamp, hit->oid, state);
 	else if (again && e->cfg.components == ENG_all)

@@ -12,11 +12,11 @@
 /* ---- candidates ---- */
 void search_look_again(struct engine *e, uint64_t oid, uint8_t what)
 {
-	pthread_rwlock_wrlock(&e->objects);
+	eng_wrlock(e);
 	struct eng_obj *o = obj_by_oid(&e->t, oid);
 	if (o)
 		ingest_push(e, o, what);
-	pthread_rwlock_unlock(&e->objects);
+	eng_unlock(e);
 }
 /* 1: it is a result, in s->f[f_n - 1]; 0: not; < 0 */
 static int take_file(struct search *s, struct eng_coll *c, uint64_t oid, uint32_t row, float score, float dist)
@@ -27,10 +27,10 @@ static int take_file(struct search *s, struct eng_coll *c, uint64_t oid, uint32_
 	if (s->exclude && oid == s->exclude_oid)
 		return 0;
 	if (s->words) { /* a vector and a text: what the text narrows holds for both */
-		pthread_rwlock_rdlock(&e->objects);
+		eng_rdlock(e);
 		const struct eng_obj *w = obj_by_oid(&e->t, oid);
 		bool passes = w && search_words_pass(s->words, w, s->g.path) && search_passes(s, oid);
-		pthread_rwlock_unlock(&e->objects);
+		eng_unlock(e);
 		if (!passes)
 			return 0;
 	}
@@ -40,7 +40,7 @@ static int take_file(struct search *s, struct eng_coll *c, uint64_t oid, uint32_
 	enum eng_state state = ENG_STATE_none;
 	struct stamp stamp = {0};
 	bool queued = false;
-	pthread_rwlock_rdlock(&e->objects);
+	eng_rdlock(e);
 	struct eng_obj *o = obj_by_oid(&e->t, oid);
 	const struct eng_vec *v = o ? obj_vec(o, c->info.cid) : NULL;
 	if (v && v->row == row) {
@@ -49,7 +49,7 @@ static int take_file(struct search *s, struct eng_coll *c, uint64_t oid, uint32_
 	}
 	queued = o && obj_queued(o);
 	bool held = v && v->bind_wait;
-	pthread_rwlock_unlock(&e->objects);
+	eng_unlock(e);
 	if (state == ENG_STATE_none)
 		return 0; /* replaced while we looked */
 	if (e->live)

@@ -47,7 +47,7 @@ static int row_visible(struct eng_op *o, int rc)
 	struct engine *e = o->e;
 	struct eng_coll *c = o->c;
 	uint32_t row = o->op.ret_row;
-	pthread_rwlock_wrlock(&e->objects);
+	eng_wrlock(e);
 	pthread_mutex_lock(&c->lock);
 	c->inflight--;
 	if (rc >= 0) {
@@ -66,7 +66,7 @@ static int row_visible(struct eng_op *o, int rc)
 	bool work = c->ix ? c->tail_n - c->tail_head >= 64 : c->live_n >= ENG_FLAT_MAX;
 	pthread_cond_broadcast(&c->idle);
 	pthread_mutex_unlock(&c->lock);
-	pthread_rwlock_unlock(&e->objects);
+	eng_unlock(e);
 	if (work)
 		bell_ring(&e->index_bell);
 	return rc;
@@ -223,7 +223,7 @@ static int map_visible(struct eng_op *o, int rc)
 {
 	struct engine *e = o->e;
 	struct eng_coll *c = o->c;
-	pthread_rwlock_wrlock(&e->objects);
+	eng_wrlock(e);
 	pthread_mutex_lock(&c->lock);
 	c->inflight--;
 	for (uint32_t i = 0; rc >= 0 && i < o->op.drop_n; i++)
@@ -231,7 +231,7 @@ static int map_visible(struct eng_op *o, int rc)
 			coll_row_dead(c, o->op.drop[i]);
 	pthread_cond_broadcast(&c->idle);
 	pthread_mutex_unlock(&c->lock);
-	pthread_rwlock_unlock(&e->objects);
+	eng_unlock(e);
 	bell_ring(&e->index_bell);
 	return rc;
 }

@@ -165,19 +165,19 @@ enum eng_state snaps_state(struct engine *e, const struct stamp *t, uint64_t oid
 	struct obj_key key = {0};
 	if (s != ENG_STATE_pending || !t->hashed)
 		return s;
-	pthread_rwlock_rdlock(&e->objects);
+	eng_rdlock(e);
 	const struct eng_obj *o = obj_by_oid(&e->t, oid);
 	if (o)
 		key = o->key;
-	pthread_rwlock_unlock(&e->objects);
-	pthread_rwlock_rdlock(&live->objects);
+	eng_unlock(e);
+	eng_rdlock(live);
 	const struct eng_obj *n = obj_by_key(&live->t, &key);
 	if (n && !text_changed(n) && n->text_stamp.hashed && n->text_state == STORE_TEXT_done)
 		s = memcmp(n->text_stamp.hash, t->hash, sizeof(t->hash)) ? ENG_STATE_stale : ENG_STATE_fresh;
 	for (const struct eng_vec *v = n ? n->vecs : NULL; v && s == ENG_STATE_pending; v = v->next)
 		if (v->stamp.hashed && !v->changed && !v->bind_wait && v->stamp.size != ENG_STALE_SIZE)
 			s = memcmp(v->stamp.hash, t->hash, sizeof(t->hash)) ? ENG_STATE_stale : ENG_STATE_fresh;
-	pthread_rwlock_unlock(&live->objects);
+	eng_unlock(live);
 	return s;
 }
 

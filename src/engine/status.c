@@ -227,7 +227,7 @@ static void errors(struct engine *e, struct eng_job *j, struct sbuf *b)
 		return;
 	key(b, "errors");
 	sb_ch(b, '[');
-	pthread_rwlock_rdlock(&e->objects);
+	eng_rdlock(e);
 	for (uint32_t i = 0, seen = 0; i < e->err_n && i < ENG_ERRORS_KEPT; i++) {
 		uint64_t oid = e->err_oid[(e->err_n - 1 - i) % ENG_ERRORS_KEPT];
 		const struct eng_obj *o = obj_by_oid(&e->t, oid);
@@ -244,14 +244,14 @@ static void errors(struct engine *e, struct eng_job *j, struct sbuf *b)
 		str(b, "reason", err_text(o->text_error));
 		sb_ch(b, '}');
 	}
-	pthread_rwlock_unlock(&e->objects);
+	eng_unlock(e);
 	sb_ch(b, ']');
 }
 int status_run(struct engine *e, struct eng_job *j)
 {
 	struct sbuf b;
 	bool owner = job_owner(e, j), ready = eng_ready(e);
-	uint64_t pending = atomic_load(&e->pending) + sem_pending(e);
+	uint64_t pending = eng_pending(e) + sem_pending(e);
 	if (sbuf_arena(&b, j->arena, 4096, STATUS_MAX) < 0)
 		return -VX_ERR_arena_full;
 	sb_ch(&b, '{');

@@ -101,7 +101,7 @@ void op_undone(struct eng_op *o)
 	struct engine *e = o->e;
 	if (store_health(e->st) == -VX_ERR_store_poisoned || eng_stopping(e))
 		return;
-	pthread_rwlock_wrlock(&e->objects);
+	eng_wrlock(e);
 	struct eng_obj *obj = obj_by_oid(&e->t, o->op.oid), *parent = obj_by_oid(&e->t, o->op.parent);
 	struct eng_link *l = NULL;
 	if (o->op.kind == SOP_obj_put) {
@@ -121,6 +121,6 @@ void op_undone(struct eng_op *o)
 	} else if (o->op.kind == SOP_coll_create || o->op.kind == SOP_coll_dim) {
 		coll_undone(e, o);
 	} /* deletes, stamps, payloads, texts, graphs: nothing is built on them */
-	pthread_rwlock_unlock(&e->objects);
+	eng_unlock(e);
 	walk_later(e);
 }

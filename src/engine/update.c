@@ -18,6 +18,7 @@ struct put { /* one point on its way */
 	const char *payload;
 	uint32_t payload_n;
 	bool set_payload, force_stale;
+	bool open; /* somebody writes the file */
 };
 
 static void dims_detail(struct eng_job *j, uint32_t got, uint32_t want)
@@ -136,7 +137,7 @@ int put_visible(struct eng_op *o, int rc)
 {
 	struct engine *e = o->e;
 	struct eng_coll *c = o->c;
-	pthread_rwlock_wrlock(&e->objects);
+	eng_wrlock(e);
 	pthread_mutex_lock(&c->lock);
 	c->inflight--;
 	rc = o->op.is_free_point ? put_free_visible(o, rc) : put_file_visible(o, rc);
@@ -144,7 +145,7 @@ int put_visible(struct eng_op *o, int rc)
 	bool work = c->ix ? tail >= 64 : c->live_n >= ENG_FLAT_MAX;
 	pthread_cond_broadcast(&c->idle);
 	pthread_mutex_unlock(&c->lock);
-	pthread_rwlock_unlock(&e->objects);
+	eng_unlock(e);
 	bell_ring(&e->update_bell);
 	if (work)
 		bell_ring(&e->index_bell);
@@ -245,7 +246,7 @@ static int put_locked(struct engine *e, struct eng_job *j, struct put *p, struct
 			v->busy = true;
 			stamp_of(&v->stamp, &p->st);
 			v->changed = v->ctime_ours = false;
-			v->bind_wait = openw_count(&e->t, &obj->key) != 0;
+			v->bind_wait = p->open;
 			if (j->expect_hash) { /* it comes with the hash of its content: only that can make it fresh */
 				v->stamp.size = ENG_STALE_SIZE;
 				memcpy(v->stamp.hash, j->hash, sizeof(v->stamp.hash));
@@ -288,11 +289,13 @@ static int put_point(struct engine *e, struct eng_job *j, struct put *p)
 		int rc = (p->vec && !o) || (p->set_payload && !pay) ? -ENOMEM : 0;
 		uint64_t seen = bell_rings(&e->update_bell);
 		if (!rc) {
-			pthread_rwlock_wrlock(&e->objects);
+			eng_wrlock(e);
+			struct eng_obj *obj = p->is_free ? NULL : obj_by_oid(&e->t, p->owner);
+			p->open = obj && note_open_write(e, &obj->key);
 			pthread_mutex_lock(&p->c->lock);
 			rc = put_locked(e, j, p, o, pay);
 			pthread_mutex_unlock(&p->c->lock);
-			pthread_rwlock_unlock(&e->objects);
+			eng_unlock(e);
 		}
 		if (!rc)
 			return 0;
@@ -406,7 +409,7 @@ static int del_visible(struct eng_op *o, int rc)
 {
 	struct engine *e = o->e;
 	struct eng_coll *c = o->c;
-	pthread_rwlock_wrlock(&e->objects);
+	eng_wrlock(e);
 	pthread_mutex_lock(&c->lock);
 	if (o->op.is_free_point) {
 		if (rc < 0)
@@ -425,7 +428,7 @@ static int del_visible(struct eng_op *o, int rc)
 		coll_row_dead(c, o->op.old_row);
 	pthread_cond_broadcast(&c->idle);
 	pthread_mutex_unlock(&c->lock);
-	pthread_rwlock_unlock(&e->objects);
+	eng_unlock(e);
 	bell_ring(&e->update_bell);
 	bell_ring(&e->index_bell);
 	return rc;
@@ -465,11 +468,11 @@ static int del_one(struct engine *e, struct eng_job *j, struct eng_coll *c, bool
 		if (!o)
 			return -ENOMEM;
 		uint64_t seen = bell_rings(&e->update_bell);
-		pthread_rwlock_wrlock(&e->objects);
+		eng_wrlock(e);
 		pthread_mutex_lock(&c->lock);
 		int rc = del_locked(e, j, c, is_free, owner, o);
 		pthread_mutex_unlock(&c->lock);
-		pthread_rwlock_unlock(&e->objects);
+		eng_unlock(e);
 		if (!rc)
 			return 0;
 		op_put(o);
@@ -485,7 +488,7 @@ static int payload_gone(struct engine *e, struct eng_job *j, uint64_t oid)
 	struct eng_op *o = op_get_wait(e, SOP_payload_put);
 	if (!o)
 		return -ENOMEM;
-	pthread_rwlock_wrlock(&e->objects);
+	eng_wrlock(e);
 	struct eng_obj *obj = obj_by_oid(&e->t, oid);
 	bool had = obj && obj->has_payload;
 	if (had) {
@@ -494,7 +497,7 @@ static int payload_gone(struct engine *e, struct eng_job *j, uint64_t oid)
 		job_op_add(j, o);
 		op_submit(o);
 	}
-	pthread_rwlock_unlock(&e->objects);
+	eng_unlock(e);
 	if (!had)
 		op_put(o);
 	return had;
@@ -505,12 +508,12 @@ static int del_all(struct engine *e, struct eng_job *j, uint64_t oid)
 	uint32_t last = 0;
 	for (;;) { /* collections in ascending order: the list changes while we are at it */
 		uint32_t cid = UINT32_MAX;
-		pthread_rwlock_rdlock(&e->objects);
+		eng_rdlock(e);
 		const struct eng_obj *o = obj_by_oid(&e->t, oid);
 		for (const struct eng_vec *v = o ? o->vecs : NULL; v; v = v->next)
 			if (v->cid > last && v->cid < cid && v->cid != STORE_CID_TEXT)
 				cid = v->cid;
-		pthread_rwlock_unlock(&e->objects);
+		eng_unlock(e);
 		if (cid == UINT32_MAX)
 			break;
 		last = cid;
@@ -534,10 +537,10 @@ static int del_run(struct engine *e, struct eng_job *j)
 		/* by the key alone when it is known: a file may lose its vector whatever has become of its name */
 		uint64_t oid = 0;
 		if (j->key.len) {
-			pthread_rwlock_rdlock(&e->objects);
+			eng_rdlock(e);
 			const struct eng_obj *o = obj_by_key(&e->t, &j->key);
 			oid = o ? o->oid : 0;
-			pthread_rwlock_unlock(&e->objects);
+			eng_unlock(e);
 			if (!oid)
 				return -VX_ERR_no_vector;
 			owner = oid;
@@ -641,12 +644,12 @@ static int drop_run(struct engine *e, struct eng_job *j)
 	for (uint32_t r = 0; r < cap; r++) {
 		if ((c->flags[r] & (ROWF_LIVE | ROWF_FREE)) != ROWF_LIVE)
 			continue;
-		pthread_rwlock_wrlock(&e->objects);
+		eng_wrlock(e);
 		struct eng_obj *obj = obj_by_oid(&e->t, c->own[r]);
 		struct eng_vec *v = obj ? obj_vec(obj, c->info.cid) : NULL;
 		if (v)
 			obj_vec_del(&e->t, obj, v);
-		pthread_rwlock_unlock(&e->objects);
+		eng_unlock(e);
 	}
 	o->op.cid = c->info.cid;
 	o->c = c; /* our reference goes with the op */

@@ -97,7 +97,7 @@ static int entry(struct walk *w, uint64_t dir_oid, int fd, const char *name)
 		note_stat_of(&st, &s);
 		uint8_t kind = dir ? STORE_OBJ_dir : STORE_OBJ_file;
 		int ret = 0;
-		pthread_rwlock_wrlock(&e->objects);
+		eng_wrlock(e);
 		struct eng_obj *d = obj_by_oid(&e->t, dir_oid);
 		bool moved = atomic_load(&e->change_seq) != seq;
 		if (d && !moved) {
@@ -135,7 +135,7 @@ static int entry(struct walk *w, uint64_t dir_oid, int fd, const char *name)
 					link_del_noted(e, l);
 			}
 		}
-		pthread_rwlock_unlock(&e->objects);
+		eng_unlock(e);
 		w->files += !dir;
 		if (!moved)
 			return ret < 0 ? ret : d != NULL;
@@ -150,7 +150,7 @@ static void sweep(struct walk *w, uint64_t dir_oid, int fd)
 	for (;;) {
 		struct obj_key k, want;
 		bool found = false;
-		pthread_rwlock_wrlock(&e->objects);
+		eng_wrlock(e);
 		uint64_t seq = atomic_load(&e->change_seq);
 		struct eng_obj *d = obj_by_oid(&e->t, dir_oid);
 		for (struct eng_link *l = d ? d->children : NULL; l; l = l->sib_next) {
@@ -162,7 +162,7 @@ static void sweep(struct walk *w, uint64_t dir_oid, int fd)
 			found = true;
 			break;
 		}
-		pthread_rwlock_unlock(&e->objects);
+		eng_unlock(e);
 		if (!found)
 			return;
 		int rc = objkey_at(fd, name, &k);
@@ -172,26 +172,26 @@ static void sweep(struct walk *w, uint64_t dir_oid, int fd)
 			w->broken = true;
 			continue;
 		}
-		pthread_rwlock_wrlock(&e->objects);
+		eng_wrlock(e);
 		d = obj_by_oid(&e->t, dir_oid);
 		struct eng_link *l = d ? link_find(&e->t, d, name) : NULL;
 		if (l && atomic_load(&e->change_seq) != seq)
 			l->seen = w->no - 1; /* a note came between: look again */
 		else if (l && objkey_eq(&l->obj->key, &want))
 			link_del_noted(e, l);
-		pthread_rwlock_unlock(&e->objects);
+		eng_unlock(e);
 	}
 }
 static int list_dir(struct walk *w, uint64_t oid)
 {
 	struct engine *e = w->e;
 	struct obj_key k, want;
-	pthread_rwlock_rdlock(&e->objects);
+	eng_rdlock(e);
 	const struct eng_obj *o = obj_by_oid(&e->t, oid);
 	int rc = o ? obj_path(o, w->path, CONF_PATH_MAX + 1) : -ENOENT;
 	if (o)
 		want = o->key;
-	pthread_rwlock_unlock(&e->objects);
+	eng_unlock(e);
 	if (rc < 0)
 		return 0; /* moved out, or it will be found under another name */
 	int fd = eng_open_unseen(e->os, e->cfg.root_fd, *w->path ? w->path : ".", O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
@@ -230,9 +230,9 @@ static int list_dir(struct walk *w, uint64_t oid)
 		sweep(w, oid, fd);
 	(void)os_close(e->os, fd); /* read only */
 	if (mark) { /* set behind the mount, perhaps: what lies below is asked for again */
-		pthread_rwlock_wrlock(&e->objects);
+		eng_wrlock(e);
 		ignore_changed(e, obj_by_oid(&e->t, oid));
-		pthread_rwlock_unlock(&e->objects);
+		eng_unlock(e);
 	}
 	w->dirs++;
 	return rc;
@@ -246,7 +246,7 @@ static void drop_nameless(struct walk *w)
 		more = false;
 		for (uint32_t b = 0;; b++) {
 			ops_wait_room(e, WALK_ROOM);
-			pthread_rwlock_wrlock(&e->objects);
+			eng_wrlock(e);
 			uint32_t cap = e->t.oid_cap;
 			struct eng_obj *o = b < cap ? e->t.by_oid[b] : NULL;
 			for (struct eng_obj *next; o; o = next) {
@@ -268,7 +268,7 @@ static void drop_nameless(struct walk *w)
 				}
 				obj_drop(e, o);
 			}
-			pthread_rwlock_unlock(&e->objects);
+			eng_unlock(e);
 			if (b + 1 >= cap || eng_stopping(e))
 				break;
 		}
@@ -287,7 +287,7 @@ void walk_run(struct engine *e)
 	struct stat st;
 	uint64_t t0 = os_mono_ns(e->os);
 	bool files;
-	pthread_rwlock_wrlock(&e->objects);
+	eng_wrlock(e);
 	/* the queue holds directories a note has found: then those alone, unless the whole tree is asked for */
 	files = e->t.file_n != 0 || e->cfg.components == ENG_all || e->rebind;
 	atomic_store(&e->walk_running, 1);
@@ -299,7 +299,7 @@ void walk_run(struct engine *e)
 	uint64_t no = atomic_fetch_add(&e->walks_begun, 1) + 1;
 	e->walk_q.n = 0;
 	int rc = oid_ring_push(&e->walk_q, STORE_OID_ROOT);
-	pthread_rwlock_unlock(&e->objects);
+	eng_unlock(e);
 	w.path = mem_alloc(MEM_engine, CONF_PATH_MAX + 1);
 	w.buf = mem_alloc(MEM_engine, WALK_BUF);
 	if (rc >= 0 && (!w.path || !w.buf))
@@ -311,9 +311,9 @@ void walk_run(struct engine *e)
 	store_dir_key(&w);
 	uint64_t oid;
 	while (rc >= 0 && files && !eng_stopping(e)) {
-		pthread_rwlock_wrlock(&e->objects);
+		eng_wrlock(e);
 		bool got = oid_ring_pop(&e->walk_q, &oid);
-		pthread_rwlock_unlock(&e->objects);
+		eng_unlock(e);
 		if (!got)
 			break;
 		rc = list_dir(&w, oid);

@@ -1,5 +1,7 @@
 /* test_eng_text.c - lexical search: ingest on close, by the walk, after edits; like; hybrid; scope; chunks. */
 #include "engtest.h"
+#include "base/perf.h"
+#include "engine/engine_priv.h"
 
 static void words(struct et *t)
 {
@@ -122,6 +124,36 @@ static void again(struct et *t)
 	T_OK(strstr(j->out_text, "\"ingest\":{\"queued\":0,"), "nothing is read again when nothing changed: %s",
 	        strstr(j->out_text, "\"ingest\""));
 }
+/* somebody holds the object table for as long as he likes: file operations go on, and whoever looks afterwards sees them, in their order */
+static void held(struct et *t)
+{
+	et_write(t, "h1.txt", "wolverine\n");
+	et_write(t, "h2.txt", "wolverine too\n");
+	et_write(t, "h3.txt", "wolverine three\n");
+	et_wait(t, false, false);
+	et_text(t, "wolverine", 9);
+	T_EQ(t->j.res_n, 3, "three files");
+	uint64_t met = perf_get(PERFC_note_met), lost = perf_get(PERFC_events_lost);
+	pthread_rwlock_wrlock(&t->e->objects);
+	et_rename(t, "h1.txt", "h4.txt");
+	et_write(t, "h4.txt", "pangolin\n");
+	et_unlink(t, "h2.txt");
+	et_rename(t, "h3.txt", "h2.txt");
+	struct obj_key key = et_key(t, "h2.txt");
+	T_OK(eng_known(t->e, &key), "what can't be asked counts as known");
+	T_EQ(perf_get(PERFC_note_met) - met, 6,
+	        "notes left to the holder: two renames with their times, a write, a removal");
+	pthread_rwlock_unlock(&t->e->objects); /* as if he had not looked yet */
+	T_EQ(et_text(t, "wolverine", 9), 0, "search");
+	T_STR(et_paths(t), "h2.txt",
+	        "old words of the written file, the removed one: gone; the renamed one by its new name");
+	et_wait(t, false, false);
+	et_text(t, "pangolin", 9);
+	T_STR(et_paths(t), "h4.txt", "new words after wait");
+	T_EQ(atomic_load(&t->e->notes_n), 0, "none is left");
+	T_EQ(perf_get(PERFC_events_lost) - lost, 0, "none was lost");
+	T_EQ(perf_get(PERFC_note_waits) + perf_get(PERFC_note_waits_ingest), 0, "nobody waited");
+}
 int main(void)
 {
 	struct et t;
@@ -131,6 +163,7 @@ int main(void)
 	near(&t);
 	status(&t);
 	again(&t);
+	held(&t);
 	et_done(&t);
 	return tap_done();
 }
