@@ -5,7 +5,8 @@ usage: bench/fs/run.py VEXFS [--quick] [--rounds N] [--seconds S] [--dir D] [--j
 
 Interleaved: a round runs one job on all targets in turn before the next job, each round begins with another target; the median
 over the rounds is what counts, and the spread (max - min) / median is shown.  Ratios are worth trusting, absolutes are not.
-Peers come from Debian's packages (mergerfs, bindfs, gocryptfs); passthrough_hp of libfuse is used when it is on PATH.
+Peers come from Debian's packages (mergerfs, bindfs, gocryptfs); passthrough_hp of libfuse (passthrough;
+with ,uring: its io_uring too) is used when it is on PATH.  Where a disk sets the pace of create and unlink, give --dir a file system in memory.
 FUSE over io_uring needs root and /sys/module/fuse/parameters/enable_uring: switched on for the run, put back after it.
 Writes fs.csv, fs.svg and fs.txt into bench/results.
 """
@@ -24,7 +25,7 @@ JOBS = {
     "walk": ("s", 1, False), "rm": ("s", 1, False), "git_clone": ("s", 1, False), "git_status": ("s", 1, False),
 }
 OURS = {"plain": "plain", "pt": "pt", "uring": "uring", "pt+uring": "pt+uring", "pt+uring,none": "pt+uring"}
-PEERS = ("mergerfs", "bindfs", "gocryptfs", "passthrough_hp")
+PEERS = ("mergerfs", "bindfs", "gocryptfs", "passthrough_hp", "passthrough_hp,uring")
 # job: (against, ratio wanted); for seconds the ratio is turned so that more is better
 GOALS = {
     "rread4k": ("native", .90), "rwrite4k": ("native", .85), "sread1m": ("native", .90), "swrite1m": ("native", .90),
@@ -36,6 +37,10 @@ GOALS = {
 
 def sh(*a, **k):
     return subprocess.run([str(x) for x in a], check=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **k).stdout
+
+
+def program(peer):
+    return peer.split(",")[0]
 
 
 class Target:
@@ -71,8 +76,9 @@ class Target:
             pw.write_text("x\n")
             sh("gocryptfs", "-q", "-init", "-scryptn", "10", "-passfile", pw, b)
             sh("gocryptfs", "-q", "-passfile", pw, b, m)
-        elif self.name == "passthrough_hp":
-            self.proc = subprocess.Popen(["passthrough_hp", "--foreground", b, m], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        elif program(self.name) == "passthrough_hp":
+            ring = ["-o", "io_uring"] if self.name.endswith(",uring") else []
+            self.proc = subprocess.Popen(["passthrough_hp", "--foreground", *ring, b, m], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         for _ in range(100):
             if os.path.ismount(m):
                 return
@@ -174,12 +180,12 @@ def main():
     if a.nice and os.getpgrp() != os.getpid():
         os.setsid()
     vexfs = pathlib.Path(a.vexfs).resolve()
-    names = ["native"] + list(OURS) + [p for p in PEERS if shutil.which(p)]
+    names = ["native"] + list(OURS) + [p for p in PEERS if shutil.which(program(p))]
     if a.quick:
         names.remove("pt+uring,none")
     if a.targets:
         names = [n for n in names if n in ["native"] + a.targets.split(":")]
-    missing = [p for p in PEERS if not shutil.which(p)]
+    missing = [p for p in PEERS if not shutil.which(program(p))]
     jobs = [j for j in JOBS if j in a.jobs.split(",")]
     base = pathlib.Path(tempfile.mkdtemp(prefix="vx-bench-", dir=a.dir))
     was = PARAM.read_text().strip() if PARAM.exists() else None
