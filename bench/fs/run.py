@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """run.py - file jobs on a native directory, on this mount by each transport, and on other FUSE file systems: one table of ratios.
 
-usage: bench/fs/run.py VEXFS [--quick] [--rounds N] [--seconds S] [--dir D] [--jobs a,b] [--targets a:b] [--nice N] [--out DIR]
+usage: bench/fs/run.py VEXFS [--quick] [--rounds N] [--seconds S] [--dir D] [--loop] [--jobs a,b] [--targets a:b] [--nice N] [--out DIR]
 
 Interleaved: a round runs one job on all targets in turn before the next job, each round begins with another target; the median
 over the rounds is what counts, and the spread (max - min) / median is shown.  Ratios are worth trusting, absolutes are not.
 Peers come from Debian's packages (mergerfs, bindfs, gocryptfs); passthrough_hp of libfuse (passthrough;
-with ,uring: its io_uring too) is used when it is on PATH.  Where a disk sets the pace of create and unlink, give --dir a file system in memory.
+with ,uring: its io_uring too) is used when it is on PATH.  Where a disk sets the pace of create and unlink, give --dir a
+file system in memory; with --loop each target has an ext4 of its own there.
 FUSE over io_uring needs root and /sys/module/fuse/parameters/enable_uring: switched on for the run, put back after it.
 Writes fs.csv, fs.svg and fs.txt into bench/results.
 """
@@ -44,12 +45,21 @@ def program(peer):
 
 
 class Target:
-    def __init__(self, name, base, vexfs):
-        self.name, self.pid, self.mnt = name, None, None
+    def __init__(self, name, base, vexfs, loop):
+        self.name, self.pid, self.mnt, self.own = name, None, None, None
         self.root = base / name.replace("+", "_").replace(",", "_")
         self.back, self.dir = self.root / "d", self.root / "m"
         self.back.mkdir(parents=True)
         self.dir.mkdir()
+        if loop:  # a mount watches its file system: so that nobody pays for another's
+            img = self.root / "img"
+            with open(img, "w") as f:
+                f.truncate(2 << 30)
+            sh("mkfs.ext4", "-q", "-F", img)
+            sh("mount", "-o", "loop", img, self.root / "d")
+            self.own = self.back
+            self.back = self.back / "d"
+            self.back.mkdir()
         self.vexfs, self.got, self.mem = vexfs, name, (0, 0)
 
     def up(self):
@@ -68,7 +78,7 @@ class Target:
                 self.got = j["transport"]
                 self.mem = (j["memory"]["rss"], j["memory"]["vsz"])
         elif self.name == "mergerfs":
-            sh("mergerfs", "-o", "allow_other,cache.files=auto-full,category.create=ff", b, m)
+            sh("mergerfs", "-o", "allow_other,minfreespace=1M,cache.files=auto-full,category.create=ff", b, m)
         elif self.name == "bindfs":
             sh("bindfs", b, m)
         elif self.name == "gocryptfs":
@@ -86,12 +96,13 @@ class Target:
         raise RuntimeError(self.name + " did not mount")
 
     def down(self):
-        if self.mnt:
+        for m in (self.mnt, self.own):
             for _ in range(50):
-                if not subprocess.run(["umount", self.mnt], stderr=subprocess.DEVNULL).returncode:
-                    return
+                if not m or not subprocess.run(["umount", m], stderr=subprocess.DEVNULL).returncode:
+                    break
                 time.sleep(.1)
-            subprocess.run(["umount", "-l", self.mnt], stderr=subprocess.DEVNULL)
+            else:
+                subprocess.run(["umount", "-l", m], stderr=subprocess.DEVNULL)
 
 
 def make_tar(path):
@@ -168,6 +179,7 @@ def main():
     ap.add_argument("--rounds", type=int)
     ap.add_argument("--seconds", type=float)
     ap.add_argument("--dir", default="/var/tmp")
+    ap.add_argument("--loop", action="store_true", help="each target on an ext4 of its own, in a file below --dir")
     ap.add_argument("--jobs", default=",".join(JOBS))
     ap.add_argument("--targets", default="")
     ap.add_argument("--nice", type=int, default=0, help="for clients and daemons alike, where the machine does other things")
@@ -199,7 +211,7 @@ def main():
         make_tar(tar)
         repo = make_repo(base, tar)
         for n in names:
-            t = Target(n, base, vexfs)
+            t = Target(n, base, vexfs, a.loop)
             targets.append(t)
             t.up()
             sh(tool, "prep", t.dir)

@@ -70,6 +70,7 @@ struct inode {
 	struct handle *handles;
 	_Atomic uint32_t
 	        passed_s; /* passed-through writers: UINT32_MAX while there are, else when the last went (watch.c) */
+	_Atomic bool muted; /* its writes make no events for now (watch.c) */
 	_Atomic uint32_t foreign_s; /* when somebody else last changed it, or a name in it (watch.c) */
 	struct timespec seen_mtime; /* keep_cache: as of the last open */
 	off_t seen_size;
@@ -300,7 +301,8 @@ bool fs_in_group(fuse_req_t req, gid_t gid); /* the caller, by his process's gro
 double watch_timeout(struct fs *f, const struct inode *dir, const struct inode *ip);
 /* watch_lasting - what the kernel keeps of this object it keeps until we take it back */
 bool watch_lasting(struct fs *f, const struct inode *ip);
-void watch_passing(struct inode *ip, bool now);
+/* watch_passing - handles that pass data through are open now, or the last goes (@fd: its, still open) */
+void watch_passing(struct fs *f, struct inode *ip, int fd, bool now);
 double watch_neg_timeout(struct fs *f, const struct inode *dir, const char *name);
 void watch_present(struct fs *f, const struct inode *dir, const char *name); /* it was found */
 

@@ -177,7 +177,7 @@ int32_t pt_attach(struct fs *f, struct handle *h, const struct stat *st)
 	}
 	if (ip->backing_id > 0) {
 		ip->pt_n++;
-		watch_passing(ip, true);
+		watch_passing(f, ip, h->fd, true);
 		h->io = IO_pt;
 		if (h->maps)
 			atomic_fetch_add_explicit(&ip->pt_maps, 1, memory_order_relaxed);
@@ -207,7 +207,7 @@ void pt_detach(struct fs *f, struct handle *h)
 	if (h->io == IO_cached)
 		ip->io_n--;
 	else if (!--ip->pt_n) {
-		watch_passing(ip, false);
+		watch_passing(f, ip, h->fd, false);
 		gone = ip->backing_id;
 		ip->backing_id = 0;
 	}
