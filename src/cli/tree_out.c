@@ -22,6 +22,7 @@ struct out {
 	const char *name;
 	uint64_t dev, ino; /* the archive itself, should it lie in the tree */
 	int worst; /* exit status */
+	bool whole; /* all that may be read is in it, to the last block */
 };
 
 static int to_failed(struct out *o)
@@ -96,7 +97,7 @@ static int walk(struct out *o)
 			/* one that may not be read is told and passed over, as tar does */
 			o->worst = tree_err("%s", archive_error_string(o->from));
 			if (r == ARCHIVE_FATAL)
-				break;
+				rc = CLI_ERROR;
 			continue;
 		}
 		archive_read_disk_descend(o->from);
@@ -126,7 +127,8 @@ static int run(struct out *o, int fd)
 	int rc = walk(o);
 	if (archive_write_close(o->to) != ARCHIVE_OK && rc == CLI_OK)
 		rc = to_failed(o);
-	return rc == CLI_OK ? o->worst : rc;
+	o->whole = rc == CLI_OK;
+	return o->whole ? o->worst : rc;
 }
 int tree_export(const char *dir, const char *out, struct tree_count *n, struct cli_progress *p)
 {
@@ -153,7 +155,7 @@ int tree_export(const char *dir, const char *out, struct tree_count *n, struct c
 	archive_write_free(o.to);
 	if (as_is)
 		return rc;
-	if (rc != CLI_ERROR || o.worst)
+	if (o.whole)
 		rc = fsync(fd) || close(fd) || renameat(cwd, tmp, cwd, out) ? tree_err("%s: %s", out, strerror(errno))
 		                                                            : rc;
 	else

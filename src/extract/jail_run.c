@@ -1,11 +1,13 @@
 /* jail_run.c - the sandbox of external commands.  They are programs of their own that load libraries, read tables and may start others, so the
  * filter of jail.c would end them at once.  What can be taken away: new privileges; writing to files (Landlock and a file size of 0) and
- * reading any but the system's own and the document (Landlock: /usr, /lib*, /bin, /etc, /opt, /dev, /proc); sockets, tracing, mounting, other
- * processes' memory, namespaces, keys, BPF (a filter that says EPERM); more than 1 GiB of memory and the CPU seconds given.  Where the
- * kernel knows no Landlock (before 5.13), the rest stands.  Documentation/userspace-api/landlock.rst */
+ * reading any but the system's own and the document (Landlock: /usr, /lib*, /bin, /etc, /opt, /proc and a few devices); sockets, tracing,
+ * mounting, other processes' memory, namespaces, keys, BPF (a filter that says EPERM); of root's capabilities all but to read the document,
+ * whosever it is; more than 1 GiB of memory and the CPU seconds given.  Where the kernel knows no Landlock (before 5.13), the rest
+ * stands.  Documentation/userspace-api/landlock.rst */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
+#include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
@@ -37,8 +39,9 @@ static bool allow(int rules, const char *path, uint64_t what)
 /* false: the kernel can, and it did not work */
 static bool landlock(void)
 {
-	static const char *const readable[] = {
-	        "/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc", "/opt", "/dev", "/proc"};
+	static const char *const readable[] = {"/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc", "/opt", "/proc"};
+	static const char *const devices[] = {
+	        "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"}; /* no disk, no memory */
 	struct landlock_ruleset_attr attr = {.handled_access_fs = ALL_OF_V1};
 	long rules = syscall(SYS_landlock_create_ruleset, &attr, sizeof attr, 0);
 	if (rules < 0)
@@ -46,6 +49,8 @@ static bool landlock(void)
 	bool good = true;
 	for (size_t i = 0; i < sizeof readable / sizeof *readable; i++)
 		good = good && allow((int)rules, readable[i], READS);
+	for (size_t i = 0; i < sizeof devices / sizeof *devices; i++)
+		good = good && allow((int)rules, devices[i], LANDLOCK_ACCESS_FS_READ_FILE);
 	/* the document by name: some know no other way to their standard input */
 	(void)allow((int)rules, "/proc/self/fd/0", LANDLOCK_ACCESS_FS_READ_FILE); /* a pipe has no path */
 	good = good && allow((int)rules, "/dev/null", LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE);
@@ -135,6 +140,15 @@ static bool deny_some(void)
 }
 #endif
 
+/* Root's command gets no more of these at its start than are left here.  Whoever is not root has none to drop. */
+static bool drop_capabilities(void)
+{
+	for (unsigned long c = 0; prctl(PR_CAPBSET_READ, c, 0, 0, 0) >= 0; c++)
+		if (c != CAP_DAC_OVERRIDE && c != CAP_DAC_READ_SEARCH && prctl(PR_CAPBSET_DROP, c, 0, 0, 0))
+			return errno == EPERM;
+	return true;
+}
+
 int jail_run(unsigned cpu_s, char **argv)
 {
 	struct rlimit mem = {RUN_MEM_MAX, RUN_MEM_MAX}, cpu = {cpu_s, cpu_s + 1}, none = {0, 0}, files = {64, 64};
@@ -144,7 +158,7 @@ int jail_run(unsigned cpu_s, char **argv)
 		return NOT_FOUND;
 	if (lseek(0, 0, SEEK_SET) < 0 && errno != ESPIPE)
 		return NOT_FOUND;
-	if (!landlock() || !deny_some())
+	if (!drop_capabilities() || !landlock() || !deny_some())
 		return NOT_FOUND;
 	execvp(argv[0], argv);
 	return NOT_FOUND;

@@ -181,17 +181,20 @@ def commands():
         table = os.path.join(m.base, "filters")
         with open(table, "w") as f:
             f.write("# endings command\nup,UPP /usr/bin/tr a-z A-Z\nsh sh -c \"cat; cat /etc/hostname >/dev/null; echo leak >" + m.base + "/leak; cat " + table + "\"\nno /nonexistent/command\n"
-                    "slow sleep 100\nbad false\n")
+                    "slow sleep 100\nbad false\ndisks sh -c \"cat && ls /dev\"\n"
+                    "caps sh -c \"cat && grep -q '^CapEff:.000000000000000[0246]$' /proc/self/status && head -c1 /dev/urandom >/dev/null\"\n")
         m.opts = ("-o", f"filters={table}")
         m.mount()
-        for name, text in (("x.up", "shouted capybara\n"), ("y.upp", "more capybara\n"), ("z.sh", "sandboxed capybara\n"), ("w.no", "capybara\n"), ("v.bad", "capybara\n"), ("u.txt", "capybara\n")):
+        for name, text in (("x.up", "shouted capybara\n"), ("y.upp", "more capybara\n"), ("z.sh", "sandboxed capybara\n"), ("w.no", "capybara\n"), ("v.bad", "capybara\n"), ("u.txt", "capybara\n"),
+                           ("t.disks", "capybara\n"), ("s.caps", "weak capybara\n")):
             m.write(name, text)
         m.wait()
         a = {r["path"]: r["snippet"] for r in m.ask("search", text="capybara", k=50, mode="text")["results"]}
         ok("CAPYBARA" in a.get("x.up", "") and "CAPYBARA" in a.get("y.upp", "") and "capybara" in a.get("u.txt", ""), "an external command makes the text", detail=a)
         ok(not os.path.exists(m.base + "/leak"), "it can write nothing")
-        r = {n: reason(m, n) for n in ("z.sh", "w.no", "v.bad")}
-        ok(all(v and "parser" in v for v in r.values()), "it can read no other's file; one that fails or is not there leaves an error", detail=r)
+        ok("weak capybara" in a.get("s.caps", ""), "root's command has no powers but to read its document", detail=(a, reason(m, "s.caps")))
+        r = {n: reason(m, n) for n in ("z.sh", "w.no", "v.bad", "t.disks")}
+        ok(all(v and "parser" in v for v in r.values()), "it can read no other's file and see no devices; one that fails or is not there leaves an error", detail=r)
         m.umount()
         os.chmod(table, 0o666)
         m.mount()
