@@ -447,7 +447,8 @@ static bool one_event(struct watch *w, const watch_event *m)
 		bool ours = passed(f, ip) && !names && !(m->mask & FAN_ATTRIB);
 		if (ours && m->mask & FAN_MODIFY && atomic_load(&ip->passed_s) == UINT32_MAX)
 			mute(w, ip, &o);
-		drop_inode(f, ip, !ours);
+		if (!ours || m->mask & ~(FAN_CLOSE_WRITE | FAN_ONDIR)) /* a close alone changes nothing that is kept */
+			drop_inode(f, ip, !ours);
 		if (ours) {
 			struct eng_file ef = {.key = o.key};
 			if (f->e && m->mask & FAN_CLOSE_WRITE && links_left(w, o.dev, &o.key, &ef.st))
