@@ -2,13 +2,16 @@
 """The index against its peers: same data, same machine, in turn.
 
     bench/index/run.py [--quick] [--sets fashion glove100 cluster768] [--rounds 3] [--peers hnswlib faiss] [--out bench/results]
-                       [--churn] [--strict]
+                       [--keep] [--churn] [--strict]
 
 Every engine is a program that builds its index once and then answers passes over all queries (bench_data.h).  All programs of a
 set are kept open and asked in turn, pass by pass, so that other work on the machine hits all alike; of the rounds the fastest counts.
 QPS is queries by CPU second of one thread, latencies are a thread's CPU time: both leave out what the machine gave to others.  Ratios
 between engines are medians over the rounds of what was measured in the same round.  Everything runs with malloc on huge pages
 (GLIBC_TUNABLES=glibc.malloc.hugetlb=1).
+
+FAISS is the wheel faiss-cpu where pip can have it (kept beside the data sets; it uses AVX2 and AVX-512), else Debian's library, which is
+built for any amd64 and several times slower.  The engine's name tells the version and which it was: faiss1.15-..., debian-faiss-....
 
 --quick: ten minutes instead of most of an hour: 1,000 queries, two rounds, two programs build at a time, no builds by two threads but
 our own.  --churn: every row is replaced twice, the graph checked at every 1,000th step (minutes a set).
@@ -37,7 +40,22 @@ TARGETS = (.90, .95, .99)
 SHARES = (.5, .2, .1, .05, .02, .01, .005, .001, .0001)
 
 
-def build(peers):
+def faiss_wheel(cache):
+    """a python's environment with faiss-cpu in it, and its version; None: it can't be had"""
+    where = os.path.join(cache, "faiss-cpu")
+    env = dict(os.environ, PYTHONPATH=where)
+    for turn in (0, 1):
+        p = subprocess.run([sys.executable, "-c", "import faiss; print(faiss.__version__)"], env=env, capture_output=True, text=True)
+        if not p.returncode:
+            return env, ".".join(p.stdout.split()[0].split(".")[:2])
+        if not turn and subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--target", where, "faiss-cpu", "numpy"],
+                                       capture_output=True).returncode:
+            break
+    print("faiss-cpu cannot be had by pip: Debian's FAISS, which uses no AVX2, instead", flush=True)
+    return None
+
+
+def build(peers, wheel):
     b = os.path.join(ROOT, "build-bench")
     if not os.path.exists(os.path.join(b, "build.ninja")):
         subprocess.run(["meson", "setup", "--buildtype=release", b], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
@@ -49,17 +67,18 @@ def build(peers):
     if "hnswlib" in peers:
         subprocess.run(["g++", "-O3", "-march=native", "-DNDEBUG", os.path.join(HERE, "bench_hnswlib.cc"), "-o",
                         os.path.join(b, "bench_hnswlib"), "-lpthread"], check=True)
-    if "faiss" in peers:
+    if "faiss" in peers and not wheel:
         subprocess.run(["g++", "-O3", "-march=native", "-fopenmp", os.path.join(HERE, "bench_faiss.cc"), "-o",
                         os.path.join(b, "bench_faiss"), "-lfaiss", "-llapack", "-lblas"], check=True)
     return b
 
 
 class Engine:
-    def __init__(self, b, name, prog, data, args):
-        env = dict(os.environ, GLIBC_TUNABLES="glibc.malloc.hugetlb=1")
+    def __init__(self, b, name, prog, data, args, env=None):
+        env = dict(env or os.environ, GLIBC_TUNABLES="glibc.malloc.hugetlb=1")
         self.name = name
-        self.p = subprocess.Popen([os.path.join(b, prog), data] + args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
+        prog = [sys.executable, os.path.join(HERE, prog)] if prog.endswith(".py") else [os.path.join(b, prog)]
+        self.p = subprocess.Popen(prog + [data] + args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
         self.rounds = []  # ef -> what was measured, a round each
         self.info = None
 
@@ -71,8 +90,10 @@ class Engine:
         if not line:
             raise SystemExit("%s: did not start" % self.name)
         self.info = json.loads(line)
-        print("  %-14s built in %.1f CPU s, %.0f B a vector over the raw f32" %
-              (self.name, self.info["build_cpu_s"], self.info["overhead_bytes"]), flush=True)
+        over = self.info["overhead_bytes"]
+        print("  %-20s built in %.1f CPU s, %.0f B a vector %s" %
+              (self.name, self.info["build_cpu_s"], abs(over), "over the raw f32" if over >= 0 else "less than the raw f32, which it does not keep"),
+              flush=True)
         return self
 
     def ask(self, line):
@@ -174,16 +195,19 @@ class Goals:
         self.rows.append((name, what, got, want, moon, got <= want and ok))
 
 
-def start(b, data, peers, quick):
+def start(b, data, a, wheel):
+    peers, quick = a.peers, a.quick
     args = ["queries=1000"] if quick else []
-    todo = [("vexfs", "bench_vexfs", []), ("vexfs-f32", "bench_vexfs", ["codes=f32"])]
+    todo = [("vexfs", "bench_vexfs", [], None), ("vexfs-f32", "bench_vexfs", ["codes=f32"], None)]
     if "hnswlib" in peers:
-        todo.append(("hnswlib", "bench_hnswlib", []))
+        todo.append(("hnswlib", "bench_hnswlib", [], None))
     if "faiss" in peers:
-        todo += [("faiss-" + k, "bench_faiss", ["kind=" + k]) for k in ("hnswflat", "hnswsq8", "ivfpq")]
+        prog, env, pre = ("bench_faiss.py", wheel[0], "faiss%s-" % wheel[1]) if wheel else ("bench_faiss", None, "debian-faiss-")
+        keep = ["keep=" + os.path.join(data, "faiss")] if a.keep and wheel else []
+        todo += [(pre + k, prog, ["kind=" + k] + keep, env) for k in ("hnswflat", "hnswsq8", "ivfpq")]
     engines = []
-    for name, prog, more in todo:
-        engines.append(Engine(b, name, prog, data, more + args))
+    for name, prog, more, env in todo:
+        engines.append(Engine(b, name, prog, data, more + args, env))
         # one builds at a time, in the quick form two
         for e in engines[:-1] if quick else engines:
             e.ready()
@@ -224,21 +248,31 @@ def against(name, vx, vf, hn, goals):
     goals.most(name, "build CPU / hnswlib", vx.info["build_cpu_s"] / hn.info["build_cpu_s"], .7, .4)
 
 
-def bench_set(b, data, name, a, summary, goals):
+def against_faiss(name, vx, faiss, goals):
+    """the best of FAISS's indexes at each recall"""
+    for t in TARGETS:
+        both = [(r, e.name.split("-")[-1]) for e in faiss for r in (vx.ratio(e, t),) if r]
+        if both:
+            r, which = min(both)
+            goals.least(name, "QPS / best FAISS at %.2f (%s)" % (t, which), r, 1.0)
+
+
+def bench_set(b, data, name, a, wheel, summary, goals):
     print("%s:" % name, flush=True)
-    engines = start(b, data, a.peers, a.quick)
+    engines = start(b, data, a, wheel)
     vx, vf = engines[0], engines[1]
     hn = next((e for e in engines if e.name == "hnswlib"), None)
     for no in range(a.rounds):
         for i in range(len(EFS[name])):
             for e in engines:
-                e.run(no, PROBES[i] if e.name == "faiss-ivfpq" else EFS[name][i])
+                e.run(no, PROBES[i] if e.name.endswith("ivfpq") else EFS[name][i])
     put_csv(os.path.join(a.out, name + ".csv"), ["engine", "ef", "recall", "qps", "p50_us", "p99_us", "distances"],
             [[e.name, ef, r["recall"], r["qps"], r["p50_us"], r["p99_us"], r["distances"]]
              for e in engines for ef, r in sorted(e.best.items())])
     svg(os.path.join(a.out, name + ".svg"), "%s, %d vectors" % (name, vx.info["n"]), engines)
     if hn:
         against(name, vx, vf, hn, goals)
+    against_faiss(name, vx, [e for e in engines if "faiss" in e.name], goals)
     ask_filters(name, vx, a.out, goals)
     mid = min(vx.best.values(), key=lambda r: abs(r["recall"] - .95))
     goals.most(name, "p99 / p50, CPU time of a query", mid["p99_us"] / mid["p50_us"], 2.5)
@@ -279,10 +313,12 @@ def tables(a, summary, goals):
     model = next((l.split(":", 1)[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), platform.machine())
     print("\n%s, %d cores, load %.1f, %s; k=10, M=16, efConstruction=200, one search thread; p50 and p99 near recall .95" %
           (model, os.cpu_count(), os.getloadavg()[0], time.strftime("%Y-%m-%d")))
-    print("%-11s %-14s" % tuple(head[:2]) + "".join("%*s" % (len(h) + 2, h) for h in head[2:]))
+    print("%-11s %-20s" % tuple(head[:2]) + "".join("%*s" % (len(h) + 2, h) for h in head[2:]))
     for r in summary:
-        print("%-11s %-14s" % tuple(r[:2]) + "".join("%*s" % (len(h) + 2, round(x) if isinstance(x, float) and x >= 100 else x)
+        print("%-11s %-20s" % tuple(r[:2]) + "".join("%*s" % (len(h) + 2, round(x) if isinstance(x, float) and x >= 100 else x)
                                                       for h, x in zip(head[2:], r[2:])))
+    print("B over raw: bytes a vector beyond its f32 form; below zero where the f32 form is not kept, and hits are not re-ranked on it")
+    print("dist: distances a query, as the engine counts them; FAISS counts its own way, its IVF not at all")
     print("\n%-11s %-48s %10s %10s %10s" % ("set", "goal", "measured", "required", "moonshot"))
     for s, what, got, want, moon, ok in goals.rows:
         print("%-11s %-48s %10.3f %10.3f %10s %s" % (s, what, got, want, "" if moon is None else "%.3f" % moon, "" if ok else "MISSED"))
@@ -298,6 +334,7 @@ def main():
     ap.add_argument("--rounds", type=int, default=0)
     ap.add_argument("--out", default=os.path.join(ROOT, "bench", "results"))
     ap.add_argument("--quick", action="store_true", help="about ten minutes")
+    ap.add_argument("--keep", action="store_true", help="FAISS's indexes are left beside the data and used again, with what building them cost then")
     ap.add_argument("--churn", action="store_true", help="also replace every row twice and ask again (minutes)")
     ap.add_argument("--strict", action="store_true")
     a = ap.parse_args()
@@ -307,10 +344,11 @@ def main():
     if subprocess.run(fetch + a.sets).returncode:
         return 1
     cache = subprocess.run(fetch + ["--where"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
-    b = build(a.peers)
+    wheel = faiss_wheel(cache) if "faiss" in a.peers else None
+    b = build(a.peers, wheel)
     summary, goals = [], Goals()
     for s in a.sets:
-        bench_set(b, os.path.join(cache, s), s, a, summary, goals)
+        bench_set(b, os.path.join(cache, s), s, a, wheel, summary, goals)
     missed = tables(a, summary, goals)
     return 1 if missed and a.strict else 0
 
