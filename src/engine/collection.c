@@ -252,17 +252,29 @@ static uint32_t id_slot(const struct eng_coll *c, uint64_t id)
 {
 	return (uint32_t)((id * 0x9e3779b97f4a7c15ull) >> 32) & (c->ids_cap - 1);
 }
-uint32_t coll_id_row(const struct eng_coll *c, uint64_t id)
+enum { ID_DELETED = 2, ID_BUSY = 3 }; /* of free_slot.used; 0: never, 1: used */
+
+static struct free_slot *id_find(const struct eng_coll *c, uint64_t id)
 {
 	if (!c->ids_cap)
-		return ENG_ROW_NONE;
+		return NULL;
 	for (uint32_t i = id_slot(c, id);; i = (i + 1) & (c->ids_cap - 1)) {
-		const struct free_slot *s = &c->ids[i];
+		struct free_slot *s = &c->ids[i];
 		if (!s->used)
-			return ENG_ROW_NONE;
-		if (s->used == 1 && s->id == id)
-			return s->row;
+			return NULL;
+		if (s->used != ID_DELETED && s->id == id)
+			return s;
 	}
+}
+uint32_t coll_id_row(const struct eng_coll *c, uint64_t id)
+{
+	const struct free_slot *s = id_find(c, id);
+	return s ? s->used == ID_BUSY ? ENG_ROW_BUSY : s->row : ENG_ROW_NONE;
+}
+uint32_t coll_id_shown(const struct eng_coll *c, uint64_t id)
+{
+	const struct free_slot *s = id_find(c, id);
+	return s ? s->row : ENG_ROW_NONE;
 }
 static int ids_grow(struct eng_coll *c)
 {
@@ -278,7 +290,7 @@ static int ids_grow(struct eng_coll *c)
 	c->ids_cap = cap;
 	c->ids_used = c->ids_live;
 	for (uint32_t i = 0; i < old_cap; i++) {
-		if (old[i].used != 1)
+		if (!old[i].used || old[i].used == ID_DELETED)
 			continue;
 		uint32_t s = id_slot(c, old[i].id);
 		while (n[s].used)
@@ -290,16 +302,19 @@ static int ids_grow(struct eng_coll *c)
 }
 int coll_id_set(struct eng_coll *c, uint64_t id, uint32_t row)
 {
+	struct free_slot *have = id_find(c, id);
+	bool busy = row == ENG_ROW_BUSY;
+	if (have) { /* nothing can fail */
+		have->used = busy ? ID_BUSY : 1;
+		have->row = busy ? have->row : row;
+		return 0;
+	}
 	if (c->ids_used * 2 >= c->ids_cap)
 		VX_TRY(ids_grow(c));
 	uint32_t gap = UINT32_MAX;
 	for (uint32_t i = id_slot(c, id);; i = (i + 1) & (c->ids_cap - 1)) {
 		struct free_slot *s = &c->ids[i];
-		if (s->used == 1 && s->id == id) {
-			s->row = row;
-			return 0;
-		}
-		if (s->used == 2 && gap == UINT32_MAX)
+		if (s->used == ID_DELETED && gap == UINT32_MAX)
 			gap = i;
 		if (s->used)
 			continue;
@@ -307,25 +322,19 @@ int coll_id_set(struct eng_coll *c, uint64_t id, uint32_t row)
 			gap = i;
 			c->ids_used++;
 		}
-		c->ids[gap] = (struct free_slot){.id = id, .row = row, .used = 1};
+		c->ids[gap] =
+		        (struct free_slot){.id = id, .row = busy ? ENG_ROW_NONE : row, .used = busy ? ID_BUSY : 1};
 		c->ids_live++;
 		return 0;
 	}
 }
 void coll_id_del(struct eng_coll *c, uint64_t id)
 {
-	if (!c->ids_cap)
+	struct free_slot *s = id_find(c, id);
+	if (!s)
 		return;
-	for (uint32_t i = id_slot(c, id);; i = (i + 1) & (c->ids_cap - 1)) {
-		struct free_slot *s = &c->ids[i];
-		if (!s->used)
-			return;
-		if (s->used == 1 && s->id == id) {
-			s->used = 2;
-			c->ids_live--;
-			return;
-		}
-	}
+	s->used = ID_DELETED;
+	c->ids_live--;
 }
 
 /* under a memory limit a graph in memory may take a quarter of it; what is more lies in parts */

@@ -20,7 +20,7 @@
 #include "text/text.h"
 
 #define ENG_ROW_NONE     UINT32_MAX
-#define ENG_ROW_BUSY     (UINT32_MAX - 1) /* a free point's first put is on its way */
+#define ENG_ROW_BUSY     (UINT32_MAX - 1) /* a change of a free point is on its way */
 #define ENG_STALE_SIZE   UINT64_MAX /* stamp.size of a vector that no content can make fresh but by its hash */
 #define ENG_PARKED_MAX   4096u
 #define ENG_MISSED_MAX   1024u /* notes kept while the store isn't open */
@@ -211,7 +211,7 @@ struct eng_coll {
 	struct free_slot {
 		uint64_t id;
 		uint32_t row;
-		uint32_t used; /* 0 never, 1 used, 2 deleted */
+		uint32_t used; /* 0 never, 1 used, else collection.c's */
 	} * ids;
 	uint32_t ids_cap, ids_used, ids_live;
 	struct chunk_rows *chunks; /* of a model's collection: sem.h */
@@ -233,7 +233,11 @@ int coll_row_live(struct eng_coll *c, uint32_t row, bool is_free, uint64_t owner
 void coll_row_dead(struct eng_coll *c, uint32_t row);
 int coll_reserve(struct eng_coll *c, uint32_t row);
 int coll_dead_push(struct eng_coll *c, uint32_t row, bool unlinked);
+/* coll_id_row - a free point's row; ENG_ROW_BUSY while a change of it is on its way, ENG_ROW_NONE without one.
+ * coll_id_shown - the row that a reader gets: meanwhile the one before, which stays live until the new one is.
+ * coll_id_set - ENG_ROW_BUSY keeps the row shown. Only an id that is new can fail (-ENOMEM). */
 uint32_t coll_id_row(const struct eng_coll *c, uint64_t id);
+uint32_t coll_id_shown(const struct eng_coll *c, uint64_t id);
 int coll_id_set(struct eng_coll *c, uint64_t id, uint32_t row);
 void coll_id_del(struct eng_coll *c, uint64_t id);
 int coll_tail_push(struct eng_coll *c, uint32_t row);

@@ -57,8 +57,8 @@ static int get_point(struct engine *e, struct eng_job *j, uint64_t oid, const st
 	int rc = 0;
 	if (j->is_free_point) {
 		pthread_mutex_lock(&c->lock);
-		row = coll_id_row(c, j->free_id);
-		rc = row < ENG_ROW_BUSY ? 0 : -VX_ERR_no_vector;
+		row = coll_id_shown(c, j->free_id);
+		rc = row != ENG_ROW_NONE ? 0 : -VX_ERR_no_vector;
 		pthread_mutex_unlock(&c->lock);
 		if (!coll_may(c, &j->who, 4))
 			rc = -EACCES;

@@ -110,15 +110,21 @@ static int put_file_visible(struct eng_op *o, int rc)
 		ingest_push(e, obj, QF_HASH);
 	return 0;
 }
+/* A change of a free point did not come about: its row is the one before, unless that went meanwhile with a group that was rolled back.  A row
+ * that is not live may soon be another point's, and must not be named as the old one of this. */
+static void coll_id_back(struct eng_coll *c, uint64_t id, uint32_t old)
+{
+	if (old < c->cap && (c->flags[old] & ROWF_LIVE) && c->own[old] == id)
+		(void)coll_id_set(c, id, old); /* the id has its slot */
+	else
+		coll_id_del(c, id);
+}
 static int put_free_visible(struct eng_op *o, int rc)
 {
 	struct eng_coll *c = o->c;
 	uint32_t old = o->op.old_row;
 	if (rc < 0) {
-		if (old == ENG_ROW_NONE)
-			coll_id_del(c, o->op.free_id);
-		else
-			(void)coll_id_set(c, o->op.free_id, old); /* the id has its slot already: nothing can fail */
+		coll_id_back(c, o->op.free_id, old);
 		return rc;
 	}
 	rows_refresh(o->e, c);
@@ -413,7 +419,7 @@ static int del_visible(struct eng_op *o, int rc)
 	pthread_mutex_lock(&c->lock);
 	if (o->op.is_free_point) {
 		if (rc < 0)
-			(void)coll_id_set(c, o->op.free_id, o->op.old_row); /* the id has its slot */
+			coll_id_back(c, o->op.free_id, o->op.old_row);
 		else
 			coll_id_del(c, o->op.free_id);
 	} else {

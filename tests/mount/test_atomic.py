@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Content, vector and payload replaced in one step: staged on a temporary file by attributes, committed by rename. Searchers who race with it
-see one version of the three, never new text with an old vector."""
+see one version of the three, never new text with an old vector.  A free point that is put again and again is there for readers all the time."""
 import json
 import multiprocessing
 import os
@@ -39,7 +39,49 @@ def search(m, until, out):
     out.put([n, bad[:5]])
 
 
+def get(m, until, out):
+    """the point as it is read while it is replaced: never gone, never older than what was read before"""
+    bad, n, last = [], 0, 0
+    while not until.is_set():
+        a = json.loads(m.raw(json.dumps({"verb": "get", "collection": "p", "id": 7, "with_vectors": True}).encode()))
+        v = round(a["vector"][1] * VERSIONS) if "vector" in a else None
+        if v is None or v < last:
+            bad.append([last, a])
+        last = v or last
+        n += 1
+    out.put([n, bad[:5]])
+
+
+def others(m, until, out):
+    """keeps the store in commits, so that a put waits for its turn"""
+    n = 0
+    while not until.is_set():
+        m.ask("put", collection="p", points=[{"id": 100 + n % 50, "vector": vec(1)}], wait="durable")
+        n += 1
+    out.put([n, []])
+
+
+def replaced(m):
+    m.ask("collection_create", name="p", dim=3, metric="cosine")
+    m.ask("put", collection="p", points=[{"id": 7, "vector": vec(0)}])
+    until, out = multiprocessing.Event(), multiprocessing.Queue()
+    m.drop_query()
+    who = [multiprocessing.Process(target=f, args=(m, until, out)) for f in (get, others)]
+    for p in who:
+        p.start()
+    for n in range(1, VERSIONS + 1):
+        m.ask("put", collection="p", points=[{"id": 7, "vector": vec(n)}])
+    until.set()
+    got = [out.get(timeout=120) for _ in who]
+    for p in who:
+        p.join()
+    eq([b for _, bad in got for b in bad], [], f"a point put {VERSIONS} times was there at each of {sum(n for n, _ in got)} requests")
+    ok(all(n > 0 for n, _ in got), "both were at work")
+
+
 with Mount() as m:
+    replaced(m)
+
     def stage(n):
         m.write("tmp", b"version %d %s\n" % (n, b"x" * (n % 7)))
         os.setxattr(m.p("tmp"), "user.vexfs.vector", floats(vec(n)))
