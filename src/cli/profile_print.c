@@ -163,8 +163,9 @@ void profile_markdown(const struct profile *p)
 	       "place.\n"
 	       "- Allocation through the mount: allocations can't be called from outside; the pools' counters are "
 	       "shown instead.\n"
-	       "- libc's and libfuse's frames apart from ours: `make stack` sets the call graph beside the marks "
-	       "above.\n");
+	       "- libc's and libfuse's frames apart from ours: the marks above hold all of them.  `make stack` tells "
+	       "the worst path of our own frames alone, which is a bound and seldom the path taken: no share follows "
+	       "from the two.\n");
 	if (p->live)
 		printf("- The direct path and components one by one: this is a mount in use; `vexfs profile DIR` makes "
 		       "its own.\n");
