@@ -18,8 +18,8 @@
 #define CACHE_LN 64
 
 struct op_hist {
-	_Alignas(CACHE_LN) _Atomic uint64_t sum_ns, bytes, max_ns;
-	_Atomic uint64_t bucket[BUCKETS];
+	_Alignas(CACHE_LN) _Atomic uint64_t sum_ns;
+	_Atomic uint64_t bytes, max_ns, bucket[BUCKETS];
 };
 static struct op_hist hist[SHARDS][PERF_OP_N];
 static _Atomic uint64_t counters[PERFC_N];
@@ -40,10 +40,11 @@ static unsigned bucket_of(uint64_t ns)
 {
 	if (ns < 1u << LO_BITS)
 		return 0;
-	unsigned e = 63u - (unsigned)__builtin_clzll(ns);
+	unsigned e = 63u ^ (unsigned)__builtin_clzll(ns);
 	if (e >= HI_BITS)
 		return BUCKETS - 1;
-	return 1 + (e - LO_BITS) * 4 + (unsigned)(ns >> (e - 2) & 3);
+	return e * 4 + (unsigned)(ns >> (e - 2)) -
+	       (LO_BITS * 4 + 3); /* the two bits below the highest are its quarter */
 }
 /* the middle of a bucket, ns */
 static uint64_t value_of(unsigned b)
@@ -56,29 +57,46 @@ static uint64_t value_of(unsigned b)
 	return ((uint64_t)(4 + q) << (e - 2)) + (1ull << (e - 3));
 }
 
-static unsigned my_shard(void)
+/* a thread's copy; told once, so that recording is no call */
+static _Thread_local struct op_hist *mine __attribute__((tls_model("initial-exec")));
+
+static __attribute__((noinline)) struct op_hist *take_shard(void)
 {
 	static _Atomic unsigned next;
-	static _Thread_local unsigned mine;
-	if (!mine)
-		mine = 1 + atomic_fetch_add_explicit(&next, 1, memory_order_relaxed) % SHARDS;
-	return mine - 1;
+	mine = hist[atomic_fetch_add_explicit(&next, 1, memory_order_relaxed) % SHARDS];
+	return mine;
+}
+static __attribute__((noinline)) void new_max(struct op_hist *h, uint64_t ns)
+{
+	uint64_t max = atomic_load_explicit(&h->max_ns, memory_order_relaxed);
+	while (ns > max && !atomic_compare_exchange_weak_explicit(
+	                           &h->max_ns, &max, ns, memory_order_relaxed, memory_order_relaxed))
+		;
+}
+static inline void count(struct op_hist *h, enum perf_op op, uint64_t ns, uint64_t bytes)
+{
+	h += op;
+	atomic_fetch_add_explicit(&h->bucket[bucket_of(ns)], 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&h->sum_ns, ns, memory_order_relaxed);
+	if (bytes)
+		atomic_fetch_add_explicit(&h->bytes, bytes, memory_order_relaxed);
+	PROBE3(op, op_names[op], ns, bytes);
+	if (__builtin_expect(ns > atomic_load_explicit(&h->max_ns, memory_order_relaxed), 0))
+		new_max(h, ns);
+}
+static __attribute__((noinline)) void first_count(enum perf_op op, uint64_t ns, uint64_t bytes)
+{
+	count(take_shard(), op, ns, bytes);
 }
 
 void perf_op(enum perf_op op, uint64_t ns, uint64_t bytes)
 {
 	if ((unsigned)op >= PERF_OP_N)
 		return;
-	struct op_hist *h = &hist[my_shard()][op];
-	atomic_fetch_add_explicit(&h->bucket[bucket_of(ns)], 1, memory_order_relaxed);
-	atomic_fetch_add_explicit(&h->sum_ns, ns, memory_order_relaxed);
-	if (bytes)
-		atomic_fetch_add_explicit(&h->bytes, bytes, memory_order_relaxed);
-	uint64_t max = atomic_load_explicit(&h->max_ns, memory_order_relaxed);
-	while (ns > max && !atomic_compare_exchange_weak_explicit(
-	                           &h->max_ns, &max, ns, memory_order_relaxed, memory_order_relaxed))
-		;
-	PROBE3(op, op_names[op], ns, bytes);
+	if (mine)
+		count(mine, op, ns, bytes);
+	else
+		first_count(op, ns, bytes);
 }
 
 void perf_add(enum perf_counter c, uint64_t n)

@@ -4,6 +4,9 @@
  * begin and end themselves use) down to the window's end, and on leaving looks for the lowest byte that lost its paint.  The window is
  * 32 KiB: deeper use is reported as the window, which is far over every limit, and no large stack is touched only to be measured.
  *
+ * On a request's thread all below the deepest byte ever touched keeps its paint.  So a sample paints only what lies above that, and every
+ * other bracket looks at four words just below it (the canary) when it ends: four compares, and a new deepest is found when it happens.
+ *
  * Frames leave gaps (arrays never written), so a mark is the deepest byte written, which is what the limits are about.
  *
  * Under a sanitizer frames are several times larger and partly elsewhere: nothing is painted, marks stay 0, and stack_check looks at the
@@ -16,6 +19,7 @@
 #include "base/perf.h"
 #include "base/thread.h"
 
+#include <assert.h>
 #include <unistd.h>
 
 #define WINDOW_BYTES ((size_t)32 << 10)
@@ -23,7 +27,20 @@
 #define GUARD_BYTES  64 /* not painted above the guard */
 #define SAMPLE_FIRST 1024 /* of the process: workers come and go, and each would begin anew */
 #define SAMPLE_WARM  256
-#define SAMPLE_EVERY 61 /* a prime: requests that come in a rhythm are all met */
+#define SAMPLE_EVERY 127 /* a prime: requests that come in a rhythm are all met */
+#define GAP_MAX      ((size_t)1024) /* no frame of a FUSE thread is larger (tools/check_stack.py) */
+#define LINE_BYTES   64
+
+enum { KIND_plain, KIND_unknown, KIND_sampled };
+typedef uint64_t half __attribute__((vector_size(16), may_alias));
+struct line {
+	half h[4];
+};
+static_assert(sizeof(struct line) == LINE_BYTES, "paint goes by lines");
+
+static const uint64_t no_marks[8] = {
+        STACK_PAINT, STACK_PAINT, STACK_PAINT, STACK_PAINT, STACK_PAINT, STACK_PAINT, STACK_PAINT, STACK_PAINT};
+const uint64_t *const stack_canary_none = no_marks + 8;
 
 #define NO_SANITIZE __attribute__((no_sanitize("address"), noinline))
 
@@ -77,27 +94,32 @@ uint32_t thread_stack_high(const struct thread *t)
 	return (uint32_t)(t->stack_bytes - good);
 }
 
-/* Paints below the running frame.  The room between `top` and this function's own frame is OWN_BYTES or more. */
-NO_SANITIZE static void paint_below(struct stack_mark *m, const struct thread *t)
+/* where the paint of a thread's brackets ends: the window below `top` */
+static uint8_t *window_low(const struct thread *t, const uint8_t *top)
 {
-	uint8_t *top = m->base - OWN_BYTES, *here = (uint8_t *)__builtin_frame_address(0) - 144;
-	if (top > here)
-		top = here;
 	uint8_t *low = t->low + GUARD_BYTES;
-	if (top <= low)
-		return;
-	if ((size_t)(top - low) > WINDOW_BYTES)
-		low = top - WINDOW_BYTES;
-	low = (uint8_t *)(((uintptr_t)low + 7) & ~(uintptr_t)7);
-	volatile uint64_t *w = (volatile uint64_t *)(void *)low;
-	for (size_t n = (size_t)(top - low) / 8; n; n--)
-		*w++ = STACK_PAINT;
-	m->low = low;
+	size_t room = top > low ? (size_t)(top - low) : 0;
+	if (room > WINDOW_BYTES)
+		low += room - WINDOW_BYTES;
+	return (uint8_t *)(((uintptr_t)low + LINE_BYTES - 1) & ~(uintptr_t)(LINE_BYTES - 1));
 }
 
-static uint32_t seen(const struct thread *t, unsigned op)
+/* Paints from `low` up to the running frame.  The room between `top` and this function's own frame is OWN_BYTES or more. */
+NO_SANITIZE static void paint_below(uint8_t *base, uint8_t *low)
 {
-	return op < STACK_OPS_MAX ? atomic_load_explicit(&t->op_seen[op], memory_order_relaxed) : 0;
+	uint8_t *top = base - OWN_BYTES, *here = (uint8_t *)__builtin_frame_address(0) - 144;
+	if (top > here)
+		top = here;
+	volatile struct line *w = (volatile struct line *)(void *)low;
+	const half paint = {STACK_PAINT, STACK_PAINT};
+	for (size_t n = top > low ? (size_t)(top - low) / LINE_BYTES : 0; n; n--, w++) {
+		w->h[0] = paint;
+		w->h[1] = paint;
+		w->h[2] = paint;
+		w->h[3] = paint;
+	}
+	for (volatile uint64_t *q = (volatile uint64_t *)(volatile void *)w; (uint8_t *)(uintptr_t)q < top; q++)
+		*q = STACK_PAINT;
 }
 
 /* how often an operation was seen by all threads, as far as SAMPLE_FIRST */
@@ -108,77 +130,125 @@ static bool is_first(unsigned op)
 	return op < STACK_OPS_MAX && atomic_load_explicit(&first_seen[op], memory_order_relaxed) < SAMPLE_FIRST;
 }
 
-/* lowest byte below a sampled bracket that lost its paint */
-static uint8_t *lowest_touched(const struct stack_mark *m)
+/* The lowest byte below a bracket that lost its paint.  All below the canary is paint, or some request has gone deeper than any before: a frame
+ * is smaller than GAP_MAX, so that one has left something within GAP_MAX below. */
+static inline uint8_t *lowest_touched(struct thread *t, const uint8_t *base)
 {
-	size_t all = (size_t)(m->base - m->low);
-	return m->low + intact(m->low, (all - OWN_BYTES) & ~(size_t)7, STACK_PAINT);
+	uint8_t *low = window_low(t, base), *top = (uint8_t *)(uintptr_t)(base - OWN_BYTES);
+	const uint8_t *can = (const uint8_t *)t->canary;
+	if (top <= low)
+		return top;
+	uint8_t *from = low;
+	if (t->canary != stack_canary_none && can > low + GAP_MAX && can <= top)
+		from = (uint8_t *)((uintptr_t)(can - GAP_MAX) & ~(uintptr_t)(LINE_BYTES - 1));
+	uint8_t *p = from + intact(from, (size_t)(top - from) & ~(size_t)7, STACK_PAINT);
+	if (from > low && p < can)
+		p = low + intact(low, (size_t)(top - low) & ~(size_t)7, STACK_PAINT);
+	return p;
 }
 static void note_deep(struct stack_mark *m, uint8_t *p)
 {
-	if (!m->deep || p < m->deep)
-		m->deep = p;
+	for (; m; m = m->outer)
+		if (!m->deep || p < m->deep)
+			m->deep = p;
+}
+static bool canary_dead(const struct thread *t)
+{
+	const uint64_t *w = t->canary;
+	return w[-1] != STACK_PAINT || w[-3] != STACK_PAINT || w[-5] != STACK_PAINT || w[-8] != STACK_PAINT;
+}
+/* what was touched is noted for all brackets that are open, and becomes the deepest when it is */
+static inline void look(struct thread *t, struct stack_mark *m)
+{
+	uint8_t *p = lowest_touched(t, m->base);
+	note_deep(m, p);
+	if (t->stack_bytes >
+	        CONF_FUSE_STACK) /* much runs outside of brackets there: who went deeper could not be told */
+		return;
+	if (t->canary == stack_canary_none || p < (const uint8_t *)t->canary)
+		t->canary = p >= window_low(t, m->base) + LINE_BYTES ? (const uint64_t *)(const void *)p
+		                                                     : stack_canary_none;
 }
 
-NO_SANITIZE static void begin(struct stack_mark *m, struct thread *t, uint8_t *base, bool sample)
+/* A sampled bracket begins.  Our paint covers what outer ones have to show so far: noted for them first. */
+NO_SANITIZE static void sample_begin(struct stack_mark *m, struct thread *t)
 {
-	m->base = base;
-	m->outer = t->running;
-	t->running = m;
-	m->sampled = sample && !STACK_SANITIZED;
-	/* our paint covers what outer brackets have to show so far: note it for them first */
-	if (m->sampled)
-		for (struct stack_mark *o = m->outer; o; o = o->outer)
-			if (o->low)
-				note_deep(o, lowest_touched(o));
-	if (m->sampled)
-		paint_below(m, t);
+	if (STACK_SANITIZED)
+		return;
+	struct stack_mark *o = m->outer;
+	m->kind = KIND_sampled;
+	uint8_t *low = window_low(t, m->base);
+	if (!canary_dead(t))
+		while (o && o->kind != KIND_sampled)
+			o = o->outer;
+	if (o)
+		look(t, o);
+	const uint8_t *can = (const uint8_t *)t->canary;
+	if (t->canary != stack_canary_none && !canary_dead(t) && can > low && can < m->base)
+		low = (uint8_t *)((uintptr_t)can & ~(uintptr_t)(LINE_BYTES - 1)); /* below it all is paint */
+	else
+		t->canary = stack_canary_none;
+	paint_below(m->base, low);
 }
 
 NO_SANITIZE void stack_op_begin(struct stack_mark *m)
 {
-	struct thread *t = thread_self();
-	*m = (struct stack_mark){0};
+	struct thread *t = stack_thread;
+	m->base = NULL;
 	if (!t)
 		return;
 	bool sample = t->warm || !(t->brackets % SAMPLE_EVERY);
 	t->brackets++;
 	t->warm -= !!t->warm;
-	begin(m, t, (uint8_t *)__builtin_frame_address(0) + 2 * sizeof(void *), sample);
+	m->base = (uint8_t *)__builtin_frame_address(0) + 2 * sizeof(void *);
+	m->outer = t->running;
+	m->deep = NULL;
+	m->kind = KIND_unknown;
+	t->running = m;
+	if (sample)
+		sample_begin(m, t);
+}
+
+/* an operation's turn to be sampled has come */
+NO_SANITIZE static __attribute__((noinline)) void turn(struct stack_mark *m, struct thread *t, unsigned op)
+{
+	if (op >= STACK_OPS_MAX)
+		return;
+	t->op_wait[op] = is_first(op) ? 0 : SAMPLE_EVERY - 1;
+	sample_begin(m, t);
 }
 
 NO_SANITIZE void stack_op_begin_op(struct stack_mark *m, unsigned op)
 {
-	struct thread *t = thread_self();
-	*m = (struct stack_mark){0};
+	struct thread *t = stack_thread;
+	m->base = NULL;
 	if (!t)
 		return;
-	uint32_t n = seen(t, op);
-	t->brackets++;
-	begin(m, t, (uint8_t *)__builtin_frame_address(0) + 2 * sizeof(void *), is_first(op) || !(n % SAMPLE_EVERY));
+	m->base = (uint8_t *)__builtin_frame_address(0) + 2 * sizeof(void *);
+	m->outer = t->running;
+	m->deep = NULL;
+	m->kind = KIND_plain;
+	t->running = m;
+	if (op < STACK_OPS_MAX && t->op_wait[op])
+		t->op_wait[op]--;
+	else
+		turn(m, t, op);
 }
 
-void stack_op_end(struct stack_mark *m, unsigned op)
+/* the end of a bracket that was sampled, or went deeper than all before, or whose operation is only known now */
+static __attribute__((noinline)) void record(struct stack_mark *m, struct thread *t, unsigned op)
 {
-	struct thread *t = thread_self();
-	if (!t || !m->base)
-		return;
-	t->running = m->outer;
+	bool dead = canary_dead(t);
 	if (op >= STACK_OPS_MAX)
 		return;
-	uint32_t n = atomic_load_explicit(&t->op_seen[op], memory_order_relaxed);
-	if (n < UINT32_MAX)
-		atomic_store_explicit(&t->op_seen[op], n + 1, memory_order_relaxed);
-	if (is_first(op)) {
+	if (m->kind != KIND_plain && is_first(op)) {
 		atomic_fetch_add_explicit(&first_seen[op], 1, memory_order_relaxed);
 		t->warm = SAMPLE_WARM;
 	}
-	if (!m->sampled || !m->low)
+	if (m->kind == KIND_sampled || dead)
+		look(t, m);
+	if (!m->deep)
 		return;
-	note_deep(m, lowest_touched(m));
-	for (struct stack_mark *o = m->outer; o; o = o->outer)
-		if (o->low)
-			note_deep(o, m->deep);
 	uint32_t used = (uint32_t)(m->base - m->deep);
 	if (used > atomic_load_explicit(&t->op_high[op], memory_order_relaxed))
 		atomic_store_explicit(&t->op_high[op], used, memory_order_relaxed);
@@ -187,6 +257,16 @@ void stack_op_end(struct stack_mark *m, unsigned op)
 		perf_add(PERFC_stack_warned, 1);
 		tell_once(&told_deep, LOGL_warn, "an operation went deeper than the critical mark of the stack", used);
 	}
+}
+
+NO_SANITIZE void stack_op_end(struct stack_mark *m, unsigned op)
+{
+	struct thread *t = stack_thread;
+	if (!m->base)
+		return;
+	t->running = m->outer;
+	if (m->kind != KIND_plain || m->deep || canary_dead(t))
+		record(m, t, op);
 }
 
 __attribute__((noinline)) size_t stack_used_below(const struct stack_mark *m)

@@ -17,5 +17,10 @@
 
 #define STACK_PAINT 0xa5c3d2e1f0b49687u /* no address, no small number, no text */
 
+struct thread;
+/* thread_self(), without the call; the model spares a call of the linker's for each reading, and what is saved around that */
+extern _Thread_local struct thread *stack_thread __attribute__((tls_model("initial-exec")));
+extern const uint64_t *const stack_canary_none; /* paint: the canaries of a thread that has no marks yet */
+
 size_t stack_page(void); /* bytes of a page */
 void stack_fill(uint8_t *low, size_t n); /* paints; 8-aligned, multiples of 8 */

@@ -26,11 +26,11 @@
 static pthread_mutex_t reg_lock = PTHREAD_MUTEX_INITIALIZER; /* guards reg and gone */
 static struct thread *reg;
 static uint32_t gone[2][STACK_OPS_MAX]; /* of request threads, of the engine's */
-static _Thread_local struct thread *self;
+_Thread_local struct thread *stack_thread;
 
 struct thread *thread_self(void)
 {
-	return self;
+	return stack_thread;
 }
 
 #define PROMPT_SLICE_NS 100000u /* the least the kernel takes */
@@ -54,7 +54,7 @@ static void *thread_main(void *arg)
 {
 	struct thread *t = arg;
 	stack_t alt = {.ss_sp = t->low - stack_page() - SIG_STACK_BYTES, .ss_size = SIG_STACK_BYTES}, before;
-	self = t;
+	stack_thread = t;
 	/* best effort, all three: a name is for people, an idle class for politeness, and without the signal stack only a SIGBUS is worse */
 	(void)pthread_setname_np(pthread_self(), t->name);
 	bool alted = !sigaltstack(&alt, &before);
@@ -65,7 +65,7 @@ static void *thread_main(void *arg)
 	t->fn(t->arg);
 	if (alted)
 		(void)sigaltstack(&before, NULL); /* a sanitizer's own; it takes it down by itself */
-	self = NULL;
+	stack_thread = NULL;
 	return NULL;
 }
 
@@ -141,6 +141,7 @@ int thread_start(struct thread *t, const char *name, size_t stack_bytes, void (*
 	t->idle_class = idle;
 	size_t n = strlen(name);
 	memcpy(t->name, name, n < THREAD_NAME_MAX ? n : THREAD_NAME_MAX - 1);
+	t->canary = stack_canary_none;
 	t->fn = fn;
 	t->arg = arg;
 	int rc = map_stack(t, stack_bytes);

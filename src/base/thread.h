@@ -2,7 +2,8 @@
  *
  * A thread's stack is filled with a pattern when made.  The deepest byte ever overwritten is its high-water mark.  For marks per
  * operation a worker brackets each request with stack_op_begin/end: a sampled request (the first 1,024 of an operation in the process, then
- * every 61st of a thread) repaints the stack below the bracket before it runs and scans it after; the others cost a counter.  An entry refuses work
+ * every 127th of a thread) repaints the stack below the bracket before it runs and scans it after.  The others look at four words just below
+ * the deepest byte the thread ever touched: whoever goes deeper than all before is found at once, sampled or not.  An entry refuses work
  * when too little is left (stack_left): a code, never a crash. */
 #pragma once
 #include <pthread.h>
@@ -28,8 +29,9 @@ struct thread {
 	struct thread *next; /* registry */
 	struct stack_mark *running; /* innermost bracket; the thread's own */
 	uint32_t brackets, warm; /* count of brackets; the next `warm` of them are sampled */
+	const uint64_t *canary; /* all paint from the window's end up to here: the thread never went deeper */
 	_Atomic uint32_t op_high[STACK_OPS_MAX]; /* bytes below the bracket, by operation */
-	_Atomic uint32_t op_seen[STACK_OPS_MAX];
+	uint32_t op_wait[STACK_OPS_MAX]; /* so many requests until the next sample; the thread's own */
 };
 /* thread_start - @stack_bytes >= PTHREAD_STACK_MIN, rounded up to pages. All signals but SIGBUS are blocked in it.
  * @t zeroed but for idle_class; must stay in place until thread_join.  Return 0 or -errno. */
@@ -47,12 +49,11 @@ void thread_each(void (*fn)(struct thread *t, void *u), void *u);
 struct stack_mark {
 	uint8_t *base;
 	struct stack_mark *outer; /* brackets nest, each is measured from its own base */
-	uint8_t *low; /* painted from here up; NULL: not sampled */
-	uint8_t *deep; /* lowest byte touched that an inner bracket's paint has covered again; NULL: none */
-	bool sampled;
+	uint8_t *deep; /* lowest byte known to be touched; NULL: none */
+	uint32_t kind; /* stack.c's */
 };
 /* Without knowing the operation, a request is sampled when one of the last 256 on this thread was of an operation seen fewer than 1,024
- * times, and every 61st.  With it (stack_op_begin_op), the operation's own count decides. */
+ * times, and every 127th.  With it (stack_op_begin_op), the operation's own count decides. */
 void stack_op_begin(struct stack_mark *m);
 void stack_op_begin_op(struct stack_mark *m, unsigned op);
 void stack_op_end(

@@ -26,6 +26,7 @@
 #include "base/log.h"
 #include "base/os.h"
 #include "base/stack.h"
+#include "base/tick.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -264,11 +265,11 @@ void transport_process(struct transport *t, uint8_t *msg, size_t n)
 	if (h.opcode == FUSE_INIT)
 		init_seen(t, msg, n, h.unique);
 	struct fuse_buf fb = {.mem = msg, .size = n};
-	uint64_t t0 = os_mono_ns(os_real());
+	struct tick t0 = tick_start();
 	stack_op_begin_op(&m, op);
 	fuse_session_process_buf(t->se, &fb);
 	stack_op_end(&m, op);
-	perf_op(op, os_mono_ns(os_real()) - t0, 0);
+	perf_op(op, tick_since(t0), 0);
 }
 
 /* ---- life --------------------------------------------------------------------------------------------------------------------------------- */
@@ -379,6 +380,7 @@ int transport_new(struct fs *f, const struct transport_cfg *cfg, struct transpor
 	t->f = f;
 	t->fd = t->ev = -1;
 	t->custom = cfg->custom_fd >= 0;
+	tick_probe(os_real());
 	mount_words[0] = 0;
 	pthread_mutex_init(&t->lock, NULL);
 	for (unsigned i = 0; i < PT_LOCKS; i++)

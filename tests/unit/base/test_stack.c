@@ -35,6 +35,7 @@
 	}
 EATER(1024)
 EATER(4096)
+EATER(6000)
 EATER(40000)
 
 static uint32_t small_high, high4k, high4k_hint, high_after, high_nested_outer, high_nested_inner, high_second_inner,
@@ -71,7 +72,7 @@ static void brackets(void *u)
 	sink += eat_4096(2);
 	stack_op_end(&m, PERF_link);
 	high4k_hint = t->op_high[PERF_link];
-	/* deep ones among an operation seen often: every 61st is sampled */
+	/* deep ones among an operation seen often: every 127th is sampled */
 	for (int i = 0; i < 6400; i++) {
 		stack_op_begin(&m);
 		sink += i > 3200 ? eat_1024(i) : 0;
@@ -98,6 +99,39 @@ static void brackets(void *u)
 	high_nested_outer = t->op_high[PERF_ioctl];
 }
 
+/* on a request's stack: one deep request among thousands is found though it is no sample, each time one goes deeper than all before, and
+ * is told of that operation and of the bracket around it alone */
+static uint32_t once_high[3], once_outer, once_other;
+static void once(void *u)
+{
+	struct thread *t = thread_self();
+	struct stack_mark m, in;
+	for (int i = 0; i < 5000; i++) {
+		stack_op_begin_op(&m, PERF_statfs);
+		stack_op_begin_op(&in, PERF_getxattr);
+		if (i >= 2000 && t->op_wait[PERF_getxattr] == 5 && !once_high[0]) {
+			sink += eat_1024(4);
+			once_high[0] = 1;
+		} else if (i >= 3000 && t->op_wait[PERF_getxattr] == 7 && !once_high[1]) {
+			sink += eat_4096(4);
+			once_high[1] = 1;
+		} else if (i >= 4000 && t->op_wait[PERF_getxattr] == 9 && !once_high[2]) {
+			sink += eat_6000(4);
+			once_high[2] = 1;
+		}
+		stack_op_end(&in, PERF_getxattr);
+		for (int k = 0; k < 3; k++)
+			if (once_high[k] == 1)
+				once_high[k] = t->op_high[PERF_getxattr];
+		stack_op_end(&m, PERF_statfs);
+		stack_op_begin_op(&m, PERF_access);
+		sink++;
+		stack_op_end(&m, PERF_access);
+	}
+	once_outer = t->op_high[PERF_statfs];
+	once_other = t->op_high[PERF_access];
+}
+
 static double cost_plain, cost_sampled;
 static void costs(void *u)
 {
@@ -109,14 +143,14 @@ static void costs(void *u)
 	}
 	uint64_t t0 = os_mono_ns(os_real());
 	for (int i = 0; i < 100000; i++) {
-		t->op_seen[PERF_poll] = 65;
+		t->op_wait[PERF_poll] = 65;
 		stack_op_begin_op(&m, PERF_poll);
 		stack_op_end(&m, PERF_poll);
 	}
 	cost_plain = (double)(os_mono_ns(os_real()) - t0) / 100000;
 	t0 = os_mono_ns(os_real());
 	for (int i = 0; i < 10000; i++) {
-		t->op_seen[PERF_poll] = 61; /* one of the samples */
+		t->op_wait[PERF_poll] = 0; /* one of the samples */
 		stack_op_begin_op(&m, PERF_poll);
 		stack_op_end(&m, PERF_poll);
 	}
@@ -223,6 +257,26 @@ static int child(void (*fn)(void *), void *arg)
 	return st;
 }
 
+static void bracket_marks(void)
+{
+	MARKS(T_OK(small_high <= 512, "an empty operation: %u bytes", small_high));
+	MARKS(T_OK(high4k >= 4096 && high4k < 4096 + 512, "4,096 bytes eaten: %u", high4k));
+	MARKS(T_OK(high_after <= 512, "an empty one after it: %u", high_after));
+	MARKS(T_OK(high4k_hint >= 4096 && high4k_hint < 4096 + 512, "first of a rare operation, known beforehand: %u",
+	        high4k_hint));
+	MARKS(T_OK(
+	        rare_high >= 1024 && rare_high < 1024 + 512, "a frequent operation is still sampled: %u", rare_high));
+	MARKS(T_OK(rare_high_hint >= 1024 && rare_high_hint < 1024 + 512, "known beforehand too: %u", rare_high_hint));
+	MARKS(T_OK(high_nested_outer >= 4096 && high_nested_outer < 4096 + 700, "outer of two brackets: %u",
+	        high_nested_outer));
+	MARKS(T_OK(high_nested_inner >= 4096 && high_nested_inner < 4096 + 512, "its first inner one: %u",
+	        high_nested_inner));
+	MARKS(T_OK(high_second_inner >= 1024 && high_second_inner < 1024 + 512, "its second inner one: %u",
+	        high_second_inner));
+	MARKS(T_OK(stack_op_high_all(PERF_read) == high4k, "marks of a finished thread are kept: %u",
+	        stack_op_high_all(PERF_read)));
+}
+
 int main(void)
 {
 	static struct thread t, many[3];
@@ -255,27 +309,22 @@ int main(void)
 	thread_join(&t);
 	MARKS(T_OK(left_top > 9000 && left_top < 16384, "of which %zu are left at its entry", left_top));
 
-	T_EQ(thread_start(&t, "marks", 65536, brackets, NULL), 0, "brackets");
-	thread_join(&t);
-	MARKS(T_OK(small_high <= 512, "an empty operation: %u bytes", small_high));
-	MARKS(T_OK(high4k >= 4096 && high4k < 4096 + 512, "4,096 bytes eaten: %u", high4k));
-	MARKS(T_OK(high_after <= 512, "an empty one after it: %u", high_after));
-	MARKS(T_OK(high4k_hint >= 4096 && high4k_hint < 4096 + 512, "first of a rare operation, known beforehand: %u",
-	        high4k_hint));
-	MARKS(T_OK(
-	        rare_high >= 1024 && rare_high < 1024 + 512, "a frequent operation is still sampled: %u", rare_high));
-	MARKS(T_OK(rare_high_hint >= 1024 && rare_high_hint < 1024 + 512, "known beforehand too: %u", rare_high_hint));
-	MARKS(T_OK(high_nested_outer >= 4096 && high_nested_outer < 4096 + 700, "outer of two brackets: %u",
-	        high_nested_outer));
-	MARKS(T_OK(high_nested_inner >= 4096 && high_nested_inner < 4096 + 512, "its first inner one: %u",
-	        high_nested_inner));
-	MARKS(T_OK(high_second_inner >= 1024 && high_second_inner < 1024 + 512, "its second inner one: %u",
-	        high_second_inner));
-	MARKS(T_OK(stack_op_high_all(PERF_read) == high4k, "marks of a finished thread are kept: %u",
-	        stack_op_high_all(PERF_read)));
+	for (int small = 0; small < 2; small++) {
+		printf("# brackets on a %s stack\n", small ? "request's" : "larger");
+		T_EQ(thread_start(&t, "marks", small ? CONF_FUSE_STACK : 65536, brackets, NULL), 0, "brackets");
+		thread_join(&t);
+		bracket_marks();
+	}
 	T_EQ(stack_op_high_all(PERF_symlink), 0, "an operation never seen");
 	T_EQ(stack_op_high_all(100000), 0, "no operation");
 
+	thread_start(&t, "once", CONF_FUSE_STACK, once, NULL);
+	thread_join(&t);
+	MARKS(T_OK(once_high[0] >= 1024 && once_high[0] < 1024 + 512, "one request of 1,024: %u", once_high[0]));
+	MARKS(T_OK(once_high[1] >= 4096 && once_high[1] < 4096 + 512, "one of 4,096: %u", once_high[1]));
+	MARKS(T_OK(once_high[2] >= 6000 && once_high[2] < 6000 + 512, "one of 6,000: %u", once_high[2]));
+	MARKS(T_OK(once_outer >= once_high[2] && once_outer < 6000 + 700, "the bracket around it: %u", once_outer));
+	MARKS(T_OK(once_other <= 512, "not the one after it: %u", once_other));
 	uint64_t refused = perf_get(PERFC_stack_refused), warned = perf_get(PERFC_stack_warned);
 	thread_start(&t, "checks", CONF_FUSE_STACK, checks, NULL);
 	thread_join(&t);
