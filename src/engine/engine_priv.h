@@ -91,6 +91,7 @@ struct eng_obj {
 	        former_dir; /* it was renamed away from this name: who saves by backup makes a new file there and removes this one */
 	char *former; /* NULL: not */
 	uint64_t heir; /* the object that has its name now: inherits, should this one turn out to be gone */
+	uint32_t missed; /* the walk that first found no name for it; 0: none */
 	uint64_t text_commit; /* e->text_commits when it was committed last */
 	uint32_t text_seen; /* change_n when the text that is searched was read */
 	bool emb_due; /* chunks may lack vectors: counted in sem->due */

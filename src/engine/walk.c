@@ -237,11 +237,13 @@ static int list_dir(struct walk *w, uint64_t oid)
 	w->dirs++;
 	return rc;
 }
-/* what has no name any more is gone. [objects, write] one bucket after the other, the lock given back between */
+/* What has no name any more is gone.  But a file moved behind the mount while we walk, out of a directory that is yet to be listed into one
+ * that was, has none either: what has vectors is given up when the next walk doesn't find it.  [objects, write] one bucket after the
+ * other, the lock given back between. */
 static void drop_nameless(struct walk *w)
 {
 	struct engine *e = w->e;
-	bool more = true;
+	bool more = true, again = false;
 	while (more) {
 		more = false;
 		for (uint32_t b = 0;; b++) {
@@ -254,6 +256,12 @@ static void drop_nameless(struct walk *w)
 				/* objects that a note made after us, a replaced one whose vectors are on their way, the root */
 				if (o->links || o->oid == STORE_OID_ROOT || o->seen == UINT32_MAX) {
 					o->heir = 0; /* it has only moved */
+					o->missed = 0;
+					continue;
+				}
+				if ((o->vecs || o->has_payload) && (!o->missed || o->missed == w->no)) {
+					o->missed = w->no;
+					again = true;
 					continue;
 				}
 				struct eng_obj *heir = o->heir ? obj_by_oid(&e->t, o->heir) : note_former_heir(e, o);
@@ -273,6 +281,8 @@ static void drop_nameless(struct walk *w)
 				break;
 		}
 	}
+	if (again)
+		walk_want(e);
 }
 static void store_dir_key(struct walk *w)
 {

@@ -15,6 +15,9 @@ struct mfile {
 	int content, bound;
 	bool has_vec, unsure, settled; /* settled: a wait came after the put */
 	float v[DIM];
+	bool has_former; /* the name it was last renamed away from, while it had a vector */
+	int former_dir;
+	char former[4];
 };
 struct mlink {
 	int used, file, dir;
@@ -85,11 +88,33 @@ static struct mlink *new_link(void)
 			return &ml[i];
 	return NULL;
 }
-static void drop_link(struct mlink *l)
+static void inherit(struct mfile *f, const struct mfile *g)
 {
+	f->has_vec = true;
+	memcpy(f->v, g->v, sizeof(f->v));
+	f->bound = g->bound;
+	f->unsure = g->unsure || !g->settled;
+	f->settled = g->settled;
+}
+/* a save by backup (renamed, written anew under its name, removed): who has the name inherits, as after a rename over it */
+static void drop_link(struct mlink *l, bool replaced)
+{
+	struct mfile *g = &mf[l->file];
 	l->used = 0;
-	if (!--mf[l->file].nlink)
-		mf[l->file].used = 0;
+	if (--g->nlink)
+		return;
+	g->used = 0;
+	struct mlink *h = g->has_vec && g->has_former && !replaced ? find(g->former_dir, g->former) : NULL;
+	if (h && !mf[h->file].has_vec)
+		inherit(&mf[h->file], g);
+}
+/* Without text the engine doesn't know files that never had a vector, so nobody it knows may be the heir, or not all names of one that a
+ * rename makes known: such cases are left out there. */
+static bool all_known;
+static bool would_pass_on(const struct mlink *l)
+{
+	const struct mfile *g = &mf[l->file];
+	return !all_known && g->nlink == 1 && g->has_vec && g->has_former;
 }
 static void content_of(int c, char *p)
 {
@@ -185,6 +210,8 @@ static void op_rename(struct et *t, bool behind)
 	struct mlink *o = find(dir, name);
 	if (rests(dir, name) || o == l || (o && o->file == l->file))
 		return;
+	if (o && !all_known && mf[l->file].nlink > 1)
+		return;
 	lpath(l, p);
 	dpath(dir, q);
 	strcat(q, name);
@@ -196,16 +223,16 @@ static void op_rename(struct et *t, bool behind)
 		T_OK(0, "rename %s %s", p, q);
 	}
 	struct mfile *f = &mf[l->file];
+	if (!behind && f->has_vec) {
+		f->has_former = true;
+		f->former_dir = l->dir;
+		strcpy(f->former, l->name);
+	}
 	if (o) {
 		struct mfile *g = &mf[o->file];
-		if (g->nlink == 1 && g->has_vec && !f->has_vec) {
-			f->has_vec = true;
-			memcpy(f->v, g->v, sizeof(f->v));
-			f->bound = g->bound;
-			f->unsure = g->unsure || !g->settled;
-			f->settled = g->settled;
-		}
-		drop_link(o);
+		if (g->nlink == 1 && g->has_vec && !f->has_vec)
+			inherit(f, g);
+		drop_link(o, true);
 	}
 	l->dir = dir;
 	strcpy(l->name, name);
@@ -233,17 +260,19 @@ static void op_unlink(struct et *t, bool behind)
 {
 	char p[256];
 	struct mlink *l = any_link();
-	if (!l)
+	if (!l || would_pass_on(l))
 		return;
+	/* behind, who is the heir depends on what the walk meets first */
+	behind = behind && resting_n < 64 && !(mf[l->file].nlink == 1 && mf[l->file].has_former);
 	lpath(l, p);
-	if (behind && resting_n < 64) {
+	if (behind) {
 		unlinkat(t->root, p, 0);
 		resting[resting_n].dir = l->dir;
 		strcpy(resting[resting_n++].name, l->name);
 	} else {
 		et_unlink(t, p);
 	}
-	drop_link(l);
+	drop_link(l, false);
 }
 static void op_mkdir(struct et *t, bool behind)
 {
@@ -380,6 +409,7 @@ static unsigned stream(uint64_t seed, enum eng_components comp, unsigned ops)
 	et_new(&t, comp);
 	bool behind_used = false;
 	resting_n = 0;
+	all_known = comp == ENG_all;
 	for (unsigned i = 0; i < ops && !bad; i++) {
 		bool behind = rnd(12) == 0;
 		if (getenv("VEXFS_NO_BEHIND"))
@@ -426,6 +456,8 @@ static unsigned stream(uint64_t seed, enum eng_components comp, unsigned ops)
 			bool stop = rnd(4) == 0;
 			if (stop) {
 				et_close(&t);
+				for (int k = 0; k < FILES; k++)
+					mf[k].has_former = false; /* is in memory only */
 				et_open(&t);
 				et_wait(&t, false, false);
 			}
