@@ -35,12 +35,18 @@ static bool hand_over(struct engine *e, struct eng_obj *over, struct eng_obj *mo
 	}
 	return busy;
 }
+/* not now: the engine is closing, or there is no memory.  The catalog has the old one's name and vectors still, so the next walk, maybe the
+ * one after the next opening, finds who inherits. */
+static void put_off(struct engine *e, struct eng_obj *over, const struct eng_obj *moved)
+{
+	over->heir = moved->oid;
+	eng_lost(e);
+}
 void update_replace_queue(struct engine *e, struct eng_obj *over, struct eng_obj *moved)
 {
 	struct eng_job *t = mem_zalloc(MEM_engine, sizeof(*t));
 	if (!t) {
-		eng_lost(e);
-		obj_drop(e, over);
+		put_off(e, over, moved);
 		return;
 	}
 	t->priv.stage = STAGE_REPLACE;
@@ -50,8 +56,7 @@ void update_replace_queue(struct engine *e, struct eng_obj *over, struct eng_obj
 	if (wq_push(&e->update_q, &t->priv.item) < 0) {
 		atomic_fetch_sub(&e->pending, 1);
 		mem_free(MEM_engine, t);
-		eng_lost(e);
-		obj_drop(e, over);
+		put_off(e, over, moved);
 		return;
 	}
 	(void)hand_over(e, over, moved); /* what is on its way follows in replace_run */
