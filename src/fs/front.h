@@ -30,13 +30,13 @@ void fs_ask_again(struct fs_ask *a);
 void fs_ask_free(struct fs_ask *a);
 /* fs_ask_fail - reply rc and free. */
 void fs_ask_fail(struct fs_ask *a, int rc);
-enum { FS_WAKE_CANCEL = 1, FS_WAKE_EVENTS = 2 };
+enum { FS_WAKE_CANCEL = 1, FS_WAKE_EVENTS = 2, FS_WAKE_TIDY = 4 };
 void fs_front_wake(unsigned what); /* any thread, under any lock but the front's own */
-void fs_front_events(struct virt *v); /* events are watched from now on */
+void fs_front_events(struct virt *v); /* what is due about v is done from now on */
 /* fs_park_done - ends the front thread. After the last request, before the engine goes. */
 void fs_park_done(void);
 
 /* vpacked.c: user.vexfs.packed. r stays the caller's. */
 void vpacked_get(fuse_req_t req, const struct fs_ref *r, size_t size);
-void vpacked_set(fuse_req_t req, const struct fs_ref *r, const char *value, size_t size);
+void vpacked_set(fuse_req_t req, const struct fs_ref *r, const char *value, size_t size, int flags);
 void vpacked_remove(fuse_req_t req, const struct fs_ref *r);

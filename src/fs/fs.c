@@ -156,6 +156,7 @@ static void op_destroy(void *u)
 	struct fs *f = u;
 	watch_stop(f->p->watch); /* it sends notices: to be gone before the session is */
 	f->p->watch = NULL;
+	virt_quiet(f->virt);
 }
 
 const char *fs_watch_name(const struct fs *f)

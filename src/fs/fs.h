@@ -68,6 +68,8 @@ void fs_reply_rc(fuse_req_t req, int rc); /* 0 or negative */
 /* ---- the virtual tree (virt*.c). Each replies to req, now or later. ------------------------------------------------------------ */
 int virt_new(struct fs *f, struct virt **ret);
 void virt_free(struct virt *v);
+/* virt_quiet - sends no notices from now on: the session goes */
+void virt_quiet(struct virt *v);
 /* virt_lookup - @parent is the root or a real directory with name FS_VIRT_NAME, or a virtual directory. */
 void virt_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
 void virt_forget(struct fs *f, fuse_ino_t ino, uint64_t n);

@@ -12,7 +12,8 @@
 
 /* The front thread: one small thread, started by the first interrupt or watcher of events, for what must not be done where it is
  * noticed.  It lets the engine answer what was cancelled while it only waited (the interrupt callback can't: the answer takes the
- * locks the callback is called under), and answers reads of `events` (a post may come under any lock). */
+ * locks the callback is called under), answers reads of `events` (a post may come under any lock), and asks the kernel to let go of
+ * virtual names (a notice may wait for a directory that is locked by the very request that noticed). */
 static struct {
 	pthread_mutex_t lock; /* guards all below */
 	pthread_cond_t more;
@@ -44,6 +45,8 @@ static void front_loop(void *arg)
 			eng_poke(e);
 		if (due & FS_WAKE_EVENTS && v && mem)
 			events_deliver(v, mem, FRONT_BUF);
+		if (due & FS_WAKE_TIDY && v)
+			vnodes_tidy(v);
 		pthread_mutex_lock(&front.lock);
 	}
 	pthread_mutex_unlock(&front.lock);

@@ -43,6 +43,8 @@ int virt_new(struct fs *f, struct virt **ret)
 	int rc = -pthread_mutex_init(&v->lock, NULL);
 	if (rc >= 0)
 		rc = -pthread_mutex_init(&v->ev_arm, NULL);
+	if (rc >= 0)
+		rc = -pthread_mutex_init(&v->tidy, NULL);
 	if (rc < 0) {
 		mem_free(MEM_fs, v);
 		return rc;
@@ -71,6 +73,7 @@ void virt_free(struct virt *v)
 	idtab_done(&v->nodes);
 	idtab_done(&v->handles);
 	pthread_mutex_destroy(&v->ev_arm);
+	pthread_mutex_destroy(&v->tidy);
 	pthread_mutex_destroy(&v->lock);
 	mem_free(MEM_fs, v);
 }

@@ -1,4 +1,4 @@
-/* virt_node.c - the nodes and handles of the virtual tree; see virt_priv.h. */
+/* virt_node.c - the nodes and handles of the virtual tree, and how their table stays bounded; see virt_priv.h. */
 #include "fs/virt_priv.h"
 
 #include <unistd.h>
@@ -20,14 +20,41 @@ static bool is_wanted(const struct vnode *n, const struct vnode_want *w, uint32_
 	return !w->key || objkey_eq(&n->key, w->key);
 }
 
+static void use_out(struct virt *v, struct vnode *n)
+{
+	if (v->tidy_at == n)
+		v->tidy_at = n->use_next;
+	*(n->use_prev ? &n->use_prev->use_next : &v->use_oldest) = n->use_next;
+	*(n->use_next ? &n->use_next->use_prev : &v->use_newest) = n->use_prev;
+}
+
+static void use_in(struct virt *v, struct vnode *n)
+{
+	n->use_prev = v->use_newest;
+	n->use_next = NULL;
+	*(v->use_newest ? &v->use_newest->use_next : &v->use_oldest) = n;
+	v->use_newest = n;
+}
+
+static void used(struct virt *v, struct vnode *n)
+{
+	n->asked = false;
+	if (v->use_newest == n)
+		return;
+	use_out(v, n);
+	use_in(v, n);
+}
+
 struct vnode *vnode_ref(struct virt *v, fuse_ino_t ino)
 {
 	if (!fs_is_virt(ino))
 		return NULL;
 	pthread_mutex_lock(&v->lock);
 	struct vnode *n = (struct vnode *)idtab_find(&v->nodes, ino & ~FS_VIRT_BIT);
-	if (n)
+	if (n) {
 		n->refs++;
+		used(v, n);
+	}
 	pthread_mutex_unlock(&v->lock);
 	return n;
 }
@@ -38,6 +65,7 @@ static void node_free(struct virt *v, struct vnode *n)
 	while (*p != n)
 		p = &(*p)->hnext;
 	*p = n->hnext;
+	use_out(v, n);
 	gathered_close(v, n);
 	mem_free(MEM_fs, n->name);
 	mem_free(MEM_fs, n->path);
@@ -65,9 +93,39 @@ void vnode_put(struct virt *v, struct vnode *n)
 	pthread_mutex_unlock(&v->lock);
 }
 
+/* the node used longest ago that only the kernel holds; those held otherwise are passed and count as used. NULL: none */
+static struct vnode *oldest_idle(struct virt *v)
+{
+	for (uint32_t left = v->node_n; left; left--) {
+		struct vnode *n = v->use_oldest;
+		if (!n->refs)
+			return n;
+		used(v, n);
+	}
+	return NULL;
+}
+
+/* room for one more; false: every node is held by handles, children or requests. v->lock is held */
+static bool make_room(struct virt *v)
+{
+	while (v->node_n >= VNODES_MAX) {
+		if (vset_evict(v, true))
+			continue;
+		struct vnode *n = oldest_idle(v);
+		if (n) {
+			n->lookups = 0; /* its id answers ESTALE, and a forget of it finds nothing */
+			n->refs++;
+			vnode_put_locked(v, n);
+		} else if (!vset_evict(v, false)) {
+			return false;
+		}
+	}
+	return true;
+}
+
 static struct vnode *node_new(struct virt *v, const struct vnode_want *w, uint32_t hash)
 {
-	if (v->node_n >= VNODES_MAX)
+	if (!make_room(v))
 		return NULL;
 	char *name = mem_strdup(MEM_fs, w->name), *path = w->path ? mem_strdup(MEM_fs, w->path) : NULL;
 	struct vnode *n = name && (path || !w->path) ? (struct vnode *)idtab_get(&v->nodes) : NULL;
@@ -78,6 +136,8 @@ static struct vnode *node_new(struct virt *v, const struct vnode_want *w, uint32
 	}
 	n->hnext = v->bucket[hash % VNODE_BUCKETS];
 	v->bucket[hash % VNODE_BUCKETS] = n;
+	use_in(v, n);
+	n->asked = false;
 	n->parent = w->parent;
 	if (n->parent)
 		n->parent->refs++;
@@ -95,6 +155,7 @@ static struct vnode *node_new(struct virt *v, const struct vnode_want *w, uint32
 	n->view_fd = -1;
 	n->view_size = 0;
 	v->node_n++;
+	v->made_n++;
 	return n;
 }
 
@@ -107,10 +168,68 @@ struct vnode *vnode_get(struct virt *v, const struct vnode_want *w)
 		n = n->hnext;
 	if (!n)
 		n = node_new(v, w, hash);
-	if (n)
+	if (n) {
 		n->refs++;
+		used(v, n);
+	}
+	bool tidy = v->node_n > VNODES_TIDY && v->made_n >= VNODES_STEP && !v->tidying;
+	if (tidy) {
+		v->tidying = true;
+		v->made_n = 0;
+	}
 	pthread_mutex_unlock(&v->lock);
+	if (tidy) {
+		fs_front_events(v);
+		fs_front_wake(FS_WAKE_TIDY);
+	}
 	return n;
+}
+
+/* where the kernel knows the next idle node: its directory's id, and its name into @name. 0: there is none, or no session */
+static fuse_ino_t to_let_go(struct virt *v, char name[static CONF_NAME_MAX + 1])
+{
+	fuse_ino_t dir = 0;
+	pthread_mutex_lock(&v->lock);
+	struct vnode *n = v->closing || !v->f->se ? NULL : v->tidy_at;
+	while (n && (n->refs || n->asked))
+		n = n->use_next;
+	if (n) {
+		dir = n->parent ? vnode_ino(n->parent) : n->real;
+		memcpy(name, n->name, strlen(n->name) + 1);
+		n->asked = true;
+	}
+	v->tidy_at = n ? n->use_next : NULL;
+	pthread_mutex_unlock(&v->lock);
+	return dir;
+}
+
+void vnodes_tidy(struct virt *v)
+{
+	char name[CONF_NAME_MAX + 1];
+	pthread_mutex_lock(&v->lock);
+	uint32_t left = v->node_n > VNODES_KEEP ? v->node_n - VNODES_KEEP : 0;
+	v->tidy_at = v->use_oldest;
+	pthread_mutex_unlock(&v->lock);
+	for (fuse_ino_t dir = 1; left && dir; left--) {
+		pthread_mutex_lock(&v->tidy);
+		dir = to_let_go(v, name);
+		if (dir) /* an error: it is not known there any more */
+			(void)fuse_lowlevel_notify_inval_entry(v->f->se, dir, name, strlen(name));
+		pthread_mutex_unlock(&v->tidy);
+	}
+	pthread_mutex_lock(&v->lock);
+	v->tidying = false;
+	v->tidy_at = NULL;
+	pthread_mutex_unlock(&v->lock);
+}
+
+void virt_quiet(struct virt *v)
+{
+	pthread_mutex_lock(&v->tidy);
+	pthread_mutex_lock(&v->lock);
+	v->closing = true;
+	pthread_mutex_unlock(&v->lock);
+	pthread_mutex_unlock(&v->tidy);
 }
 
 void vnode_forget(struct virt *v, fuse_ino_t ino, uint64_t count)

@@ -4,6 +4,12 @@
  * them, and, for directories of results, for 60 s after their last result set was handed out.  They sit in an id table, so a node
  * id that was made up finds nothing.  A node is found again by (parent, name, object).
  *
+ * The table is bounded.  The kernel keeps what it looked up until its memory is short, so above VNODES_TIDY it is asked to let go of
+ * the names used longest ago (the front thread sends the notices): those that nobody holds are forgotten, those in use stay.  When the
+ * table is full all the same, a new name takes the place of an old one: of a directory of results that the kernel has forgotten, then
+ * of the name used longest ago that only the kernel counts, then of the oldest directory of results.  What the kernel still counts of
+ * it answers ESTALE, on which a path is walked anew; only nodes with handles, children or requests can't be taken.
+ *
  * A query runs at opendir and leaves a result set (struct vset) on its directory: the handle reads its entries, and lookups of the
  * names it handed out are answered from it, never by another query.  A set belongs to the uid it was made for.  Sets are kept by
  * age in one list, at most VSET_BYTES_MAX of them all together; the oldest go first.
@@ -15,7 +21,10 @@
 #include "fs/inode.h"
 
 #define VNODE_BUCKETS  4096u
-#define VNODES_MAX     65536u
+#define VNODES_MAX     8192u
+#define VNODES_TIDY    6144u /* above: the kernel is asked to let go … */
+#define VNODES_KEEP    4096u /* … of all but these; once for each VNODES_STEP new ones */
+#define VNODES_STEP    512u
 #define VSET_NS        60000000000ull /* names handed out resolve this long */
 #define VSET_BYTES_MAX (16u << 20)
 #define VSET_RESULTS   50u /* entries of a directory of results */
@@ -62,6 +71,7 @@ struct vset {
 struct vnode {
 	struct idobj id; /* first */
 	struct vnode *hnext;
+	struct vnode *use_prev, *use_next; /* all nodes by last use */
 	struct vnode *parent; /* holds a ref; NULL: a VK_root */
 	fuse_ino_t real; /* VK_root: the real directory */
 	struct obj_key key; /* VK_link: the object */
@@ -73,6 +83,7 @@ struct vnode {
 	uint16_t set_n;
 	uint8_t kind;
 	bool is_file; /* VK_like: the real object is no directory */
+	bool asked; /* the kernel was asked to let go of it since its last use: it is held there */
 	/* VK_npy, VK_ids: a gathered view of one generation; v->lock */
 	int view_fd;
 	off_t view_size;
@@ -105,7 +116,11 @@ struct virt {
 	pthread_mutex_t lock; /* guards nodes, sets and their lists */
 	struct idtab nodes, handles;
 	struct vnode *bucket[VNODE_BUCKETS];
-	uint32_t node_n;
+	uint32_t node_n, made_n; /* made since the kernel was last asked to let go */
+	struct vnode *use_oldest, *use_newest;
+	struct vnode *tidy_at; /* the next the kernel is asked to let go of */
+	pthread_mutex_t tidy; /* taken before lock; held while a notice is sent, so that the session outlives it */
+	bool tidying, closing;
 	struct vset *oldest, *newest;
 	size_t set_bytes;
 	struct timespec born; /* what every time stamp shows */
@@ -129,7 +144,7 @@ static inline uint64_t virt_now(const struct virt *v)
 /* vnode_ref - the node of an id, with a ref; NULL: none such. */
 struct vnode *vnode_ref(struct virt *v, fuse_ino_t ino);
 void vnode_put(struct virt *v, struct vnode *n);
-/* vnode_get - find or make. @key and @path may be NULL. With a ref; NULL: the table is full. */
+/* vnode_get - find or make. @key and @path may be NULL. With a ref; NULL: no memory, or the table is full of nodes that are held. */
 struct vnode_want {
 	struct vnode *parent;
 	fuse_ino_t real;
@@ -147,6 +162,8 @@ struct vhandle *vhandle_new(struct virt *v, struct vnode *n /* its ref is taken 
 struct vhandle *vhandle_ref(struct virt *v, uint64_t fh);
 void vhandle_put(struct virt *v, struct vhandle *h);
 void vnodes_free_all(struct virt *v);
+/* vnodes_tidy - on the front thread: the kernel is asked to let go of the names used longest ago */
+void vnodes_tidy(struct virt *v);
 
 /* ---- virt_set.c ---- */
 /* vset_make - result set of an answered search, not listed; NULL: no memory */
@@ -157,6 +174,8 @@ void vset_list(struct virt *v, struct vnode *n, struct vset *s);
 /* vset_find - the set, with a ref, and the place in it of the entry handed out to uid as name below n; NULL: none */
 struct vset *vset_find(struct virt *v, struct vnode *n, uint32_t uid, const char *name, uint32_t *ret_i);
 void vset_reap(struct virt *v);
+/* vset_evict - with v->lock held: unlists the oldest set, @forgotten: of those on nodes the kernel does not know. false: none */
+bool vset_evict(struct virt *v, bool forgotten);
 /* vset_drop_all - at the end */
 void vset_drop_all(struct virt *v);
 /* vset_is_entry - ^[0-9]{3,}_ */

@@ -117,9 +117,21 @@ void vset_reap(struct virt *v)
 	pthread_mutex_unlock(&v->lock);
 }
 
+bool vset_evict(struct virt *v, bool forgotten)
+{
+	struct vset *s = v->oldest;
+	while (s && forgotten && s->node->lookups)
+		s = s->age_next;
+	if (s)
+		unlist(v, s);
+	return s != NULL;
+}
+
 void vset_list(struct virt *v, struct vnode *n, struct vset *s)
 {
 	uint64_t now = virt_now(v);
+	if (!s->n)
+		return; /* no name was handed out */
 	pthread_mutex_lock(&v->lock);
 	reap(v, now);
 	if (n->set_n >= VSET_PER_NODE) {

@@ -4,6 +4,7 @@
  * only if the file has that content or gets it later (tar sets attributes first, cp -a last).  A collection that isn't there is made
  * like the one it came from; if the caller may not do that, its vector is left out.  The payload comes last. */
 #include <string.h>
+#include <sys/xattr.h>
 
 #include "fs/front.h"
 #include "query/packed.h"
@@ -172,9 +173,29 @@ static void set_answer(struct fs_ask *a)
 	fs_ask_free(a);
 }
 
-void vpacked_set(fuse_req_t req, const struct fs_ref *r, const char *value, size_t size)
+/* XATTR_CREATE, XATTR_REPLACE: is there something that would travel? */
+static void flags_answer(struct fs_ask *a)
 {
-	struct fs_ask *a = fs_ask_new(req, set_answer);
+	struct eng_job *j = &a->q->j;
+	int rc = absent(j->rc);
+	if (rc == -ENODATA)
+		rc = 0;
+	bool there = j->ret_payload_n || j->out_packed_n;
+	if (rc >= 0 && there && a->kind == XATTR_CREATE)
+		rc = -EEXIST;
+	if (rc >= 0 && !there && a->kind == XATTR_REPLACE)
+		rc = -ENODATA;
+	if (rc >= 0)
+		rc = step(a);
+	if (rc <= 0)
+		return fs_ask_fail(a, rc); /* 0: nothing in it, done */
+	a->answer = set_answer;
+	fs_ask_again(a);
+}
+
+void vpacked_set(fuse_req_t req, const struct fs_ref *r, const char *value, size_t size, int flags)
+{
+	struct fs_ask *a = fs_ask_new(req, flags ? flags_answer : set_answer);
 	if (!a)
 		return;
 	struct unpack *u = arena_zalloc(&a->q->arena, sizeof *u);
@@ -185,8 +206,13 @@ void vpacked_set(fuse_req_t req, const struct fs_ref *r, const char *value, size
 		memcpy(copy, value, size);
 		rc = packed_open(&u->k, copy, size);
 	}
-	if (rc >= 0)
+	a->kind = flags;
+	if (rc >= 0 && flags) {
+		want_all(a->q);
+		rc = 1;
+	} else if (rc >= 0) {
 		rc = step(a);
+	}
 	if (rc <= 0) {
 		fs_ask_fail(a, rc); /* nothing in it: done */
 		return;

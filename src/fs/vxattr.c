@@ -307,7 +307,7 @@ static int file_check(const struct fs_ref *r)
 }
 
 /* set, or remove when value is NULL */
-static bool packed_call(fuse_req_t req, fuse_ino_t ino, const char *value, size_t size)
+static bool packed_call(fuse_req_t req, fuse_ino_t ino, const char *value, size_t size, int flags)
 {
 	struct fs *f = fs_of(req);
 	struct fs_ref r;
@@ -320,7 +320,7 @@ static bool packed_call(fuse_req_t req, fuse_ino_t ino, const char *value, size_
 	if (rc < 0)
 		fs_reply_rc(req, rc);
 	else if (value)
-		vpacked_set(req, &r, value, size);
+		vpacked_set(req, &r, value, size, flags);
 	else
 		vpacked_remove(req, &r);
 	fs_ref_put(f, &r);
@@ -341,7 +341,7 @@ bool vxattr_set(fuse_req_t req, fuse_ino_t ino, const char *name, const char *va
 		return true;
 	}
 	if (k == VX_packed)
-		return packed_call(req, ino, value, size);
+		return packed_call(req, ino, value, size, flags);
 	struct fs_ask *a = fs_ask_new(req, flags ? look_answer : set_answer);
 	if (!a)
 		return true;
@@ -408,7 +408,7 @@ bool vxattr_remove(fuse_req_t req, fuse_ino_t ino, const char *name)
 	const char *coll;
 	enum vx_kind k = kind_of(name, &coll);
 	if (k == VX_packed)
-		return packed_call(req, ino, NULL, 0);
+		return packed_call(req, ino, NULL, 0, 0);
 	if (k != VX_vector && k != VX_payload) {
 		fs_reply_rc(req, k == VX_unknown ? -ENODATA : -EROFS);
 		return true;

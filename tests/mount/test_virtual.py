@@ -4,6 +4,7 @@ nobody falls into it by walking the mount."""
 import errno
 import json
 import os
+import resource
 import select
 import stat
 import struct
@@ -54,6 +55,8 @@ def by_words(m):
     eq(err_of(os.listdir, m.p(".vexfs/search/" + "x" * 256)), "ENAMETOOLONG", "256 bytes")
     ok(os.listdir(m.p(".vexfs/search/" + ("xyz " * 64)[:255])) == [], "255 bytes are a search")
     ok(isinstance(os.listdir(os.fsencode(m.p(".vexfs/search/")) + b"\xff\xfebudget"), list), "invalid UTF-8 is a search")
+    ok(stat.S_ISDIR(os.stat(os.fsencode(m.p(".vexfs/search/")) + b"\xc3%2F%zz\x80").st_mode), "in any mixture, found without running")
+    eq(err_of(os.listdir, m.p(".vexfs/search/a%2Fbudget")), "no error", "%2F is a slash in the words, not in the path")
     eq(sorted(os.path.basename(os.readlink(m.p("proj/.vexfs/search/budget", n))) for n in os.listdir(m.p("proj/.vexfs/search/budget"))),
        ["budget.md", "plan.txt"], "below a directory only what is in it")
     n = os.listdir(m.p("proj/a/.vexfs/search/budget"))[0]
@@ -184,6 +187,36 @@ def many_clients(m):
     eq(bad[:2], [], "200 clients, 10 queries each, each its own answer")
 
 
+TABLE = 8192  # VNODES_MAX, src/fs/virt_priv.h
+
+
+def more_names_than_fit(m):
+    """The table of virtual names is bounded: names are not refused when it is full, those used longest ago make room."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (TABLE + 2000, max(TABLE + 2000, resource.getrlimit(resource.RLIMIT_NOFILE)[1])))
+    m.write("many.txt", "word of many names\n")
+    m.wait()
+    listed, start = m.p(".vexfs/search/word"), time.monotonic()
+    (name,) = os.listdir(listed)
+    kept = os.open(m.p(".vexfs/search/kept"), os.O_RDONLY | os.O_DIRECTORY)
+    # nobody holds them: the kernel lets go of them when asked, and whoever is in one stays
+    first = os.open(m.p(".vexfs/search/first"), os.O_PATH)
+    ino = os.fstat(first).st_ino
+    eq({err_of(os.stat, m.p(f".vexfs/search/word {i}")) for i in range(TABLE + 500)}, {"no error"}, f"{TABLE + 500} names looked up one after the other")
+    # all of them held: the oldest make room
+    held = [first] + [os.open(m.p(f".vexfs/search/held {i}"), os.O_PATH) for i in range(TABLE + 500)]
+    eq(err_of(os.fstat, first), "ESTALE", "of more names held than fit, the one used longest ago is stale")
+    eq([err_of(os.stat, m.p(".vexfs/search", n)) for n in ("first", "held 0", "held 1")], ["no error"] * 3, "by its path it is found anew")
+    ok(os.stat(m.p(".vexfs/search/first")).st_ino != ino, "as another node")
+    eq(err_of(os.fstat, held[-1]), "no error", "the newest are valid")
+    eq(os.listdir(kept), [], "what is open stays, however old")
+    if time.monotonic() - start < 50:
+        eq(os.path.basename(os.readlink(os.path.join(listed, name))), "many.txt", "a name handed out within the minute resolves")
+    for fd in held + [kept]:
+        os.close(fd)
+    eq(err_of(os.listdir, m.p(".vexfs/search/held 7")), "no error", "and all works as before")
+    os.unlink(m.p("many.txt"))
+
+
 def stats(m):
     with open(m.p(".vexfs/stats")) as f:
         return json.load(f)
@@ -287,6 +320,25 @@ def xattrs(m):
     os.removexattr(m.p("other/100%.txt"), "user.vexfs.vector")
     eq(err_of(os.removexattr, m.p("other/100%.txt"), "user.vexfs.vector"), "ENODATA", "removed twice")
     eq(err_of(os.getxattr, m.p("other/100%.txt"), "user.vexfs.vector"), "ENODATA", "and gone")
+    # every name of ours: create over what is there, replace what is not, both at once, and more than any xattr may hold
+    m.ask("collection_create", name="side", dim=2, metric="l2")
+    m.write("flags.txt", "flags")
+    g = m.p("flags.txt")
+    value = {"user.vexfs.vector": floats([1, 2, 3]), "user.vexfs.vector.side": floats([1, 2]), "user.vexfs.payload": b'{"a": 1}',
+             "user.vexfs.packed": os.getxattr(f, "user.vexfs.packed")}
+    for n, v in value.items():
+        eq(err_of(os.setxattr, g, n, v, os.XATTR_REPLACE), "ENODATA", f"{n}: XATTR_REPLACE of none")
+        eq(err_of(os.setxattr, g, n, v, os.XATTR_CREATE | os.XATTR_REPLACE), "EINVAL", f"{n}: both flags")
+        os.setxattr(g, n, v, os.XATTR_CREATE)
+        eq(err_of(os.setxattr, g, n, v, os.XATTR_CREATE), "EEXIST", f"{n}: XATTR_CREATE over one")
+        os.setxattr(g, n, v, os.XATTR_REPLACE)
+        there = os.getxattr(g, n)
+        ok(there == v or n == "user.vexfs.packed", f"{n}: created, then replaced", detail=there)
+        eq(err_of(os.setxattr, g, n, v + bytes(65537 - len(v))), "E2BIG", f"{n}: 64 KiB and a byte")
+        eq(os.getxattr(g, n), there, f"{n}: is what it was")
+        os.removexattr(g, n)
+    eq(err_of(os.setxattr, g, "user.vexfs.state", bytes(65537)), "E2BIG", "the kernel refuses 64 KiB and a byte for any name")
+    os.unlink(g)
     for n in ("state", "dim", "hash", "chunks", "model", "similar"):
         eq(err_of(os.setxattr, f, "user.vexfs." + n, b"x"), "EROFS", f".{n} is computed")
     eq(err_of(os.setxattr, f, "user.vexfs.nothing", b"x"), "EINVAL", "an unknown name cannot be set")
@@ -316,7 +368,7 @@ def xattrs(m):
 
 with Mount() as m:
     tree(m)
-    for t in (by_words, follows, query_handle, many_clients, saved, like, no_query_by_walking, numbers, ctl, events, collections, xattrs):
+    for t in (by_words, follows, query_handle, many_clients, more_names_than_fit, saved, like, no_query_by_walking, numbers, ctl, events, collections, xattrs):
         print(f"# {t.__name__}", flush=True)
         t(m)
 done()
