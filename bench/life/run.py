@@ -9,6 +9,7 @@ usage: bench/life/run.py VEXFS [--files N] [--rounds N]        (root)
 import argparse
 import json
 import os
+import random
 import statistics
 import sys
 import time
@@ -27,7 +28,8 @@ DIM = 32
 
 
 def vec(i):
-    return [((i * 2654435761 + j * 40503) % 1000) / 500 - 1 + 1e-3 for j in range(DIM)]
+    r = random.Random(i)  # one number, one vector; whether the file is shut has nothing to do with it
+    return [r.uniform(-1, 1) for _ in range(DIM)]
 
 
 def fill(m, d, vectors):
@@ -43,11 +45,11 @@ def fill(m, d, vectors):
     m.ask("wait")
 
 
-def timed(m, rounds):
+def timed(m, rounds, at):
     """microseconds of each search, by a handle of its own, asked by whoever calls"""
     fd, out = os.open(m.p(".vexfs/query"), os.O_RDWR), []
     for i in range(rounds):
-        req = json.dumps({"verb": "search", "vector": vec(7 * i + 3), "k": 10}).encode()
+        req = json.dumps({"verb": "search", "vector": vec(-7 * (i + at) - 3), "k": 10}).encode()
         t = time.monotonic()
         os.pwrite(fd, req, 0)
         a = json.loads(os.pread(fd, 1 << 20, 0))
@@ -63,10 +65,10 @@ with Mount("-o", "allow_other") as m:
     fill(m, "without", False)
     m.ask("index_build", collection="default")
     own, other, ren = [], [], {"with": [], "without": []}
-    for _ in range(20):  # by turns, so that what else the machine does hits both
+    for turn in range(20):  # by turns, so that what else the machine does hits both
         n = max(1, A.rounds // 20)
-        own += as_uid(0, lambda: timed(m, n))
-        other += as_uid(54321, lambda: timed(m, n))
+        own += as_uid(0, lambda: timed(m, n, turn * n))
+        other += as_uid(54321, lambda: timed(m, n, turn * n))
     for i in range(A.rounds // 2 * 2):
         for d in ren:
             a, b = (d, d + "2") if i % 2 == 0 else (d + "2", d)

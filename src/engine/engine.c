@@ -337,6 +337,7 @@ static void release(struct engine *e)
 	pthread_mutex_destroy(&e->life);
 	pthread_mutex_destroy(&e->openw_lock);
 	pthread_rwlock_destroy(&e->objects);
+	perm_done(e);
 	mem_free(MEM_engine, e->own_groups);
 	mem_free(MEM_engine, e);
 }

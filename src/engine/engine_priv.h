@@ -36,6 +36,7 @@
 #define ENG_WORKER_STACK (128u << 10)
 #define ENG_OPENER_STACK (128u << 10)
 #define ENG_SEARCHERS    2u
+#define PERM_KEPT        64u
 #define ENG_EF_EXACT     UINT32_MAX /* no ef is good enough: searches scan */
 #define ENG_SNAPS_OPEN   2u /* snapshots open for searching at once */
 
@@ -350,6 +351,7 @@ struct engine {
 	uint32_t euid;
 	uint32_t *own_groups;
 	uint32_t own_group_n;
+	_Atomic uint64_t proc_kept[PERM_KEPT]; /* perm.c: pid << 32 | descriptor of its /proc status; 0: none */
 	uint64_t start_ns;
 
 	/* 1. life */
@@ -569,6 +571,7 @@ enum eng_state snaps_state(struct engine *e, const struct stamp *t, uint64_t oid
 /* perm.c */
 int perm_begin(struct perm_as *as, struct engine *e, const struct eng_caller *who, struct arena *a);
 void perm_end(struct perm_as *as);
+void perm_done(struct engine *e); /* nobody asks any more */
 int perm_path(struct perm_as *as, const char *path, int mode); /* 0 or -errno */
 int perm_check(struct engine *e, const struct eng_caller *who, struct arena *a, const char *path, int mode);
 /* ingest.c, walk.c, index_thread.c, status.c */

@@ -6,8 +6,9 @@
  * the capabilities that override file permissions (capabilities(7)).
  * A daemon that is not root and serves its own user asks as itself.  One that serves others (allow_other) can't become them: modes are
  * judged here, and a file or directory with an ACL is refused to all but its owner, since the group bits then mean something else.
- * The caller's groups are those of its thread in /proc; when they can't be read, or belong to another uid by now, uid and gid alone
- * decide. */
+ * The caller's groups are those of its thread in /proc, read for each request: a process may drop them at any time, and nothing tells.
+ * Only the descriptor is kept from one request of a thread to the next (opening costs a third of the reading).  When they can't be read,
+ * or belong to another uid by now, uid and gid alone decide. */
 #include <fcntl.h>
 #include <string.h>
 #include <linux/capability.h>
@@ -35,6 +36,12 @@ static const char *status_key(const char *p, const char *key)
 	}
 	return p ? p + n : NULL;
 }
+/* is the line of groups in @t, to its end?  /proc makes the whole text anew for each read of it: once is enough then. */
+static bool groups_whole(const char *t)
+{
+	const char *s = status_key(t, "Groups:");
+	return s && strchr(s, '\n');
+}
 static uint32_t number(const char **p)
 {
 	uint32_t v = 0;
@@ -44,37 +51,74 @@ static uint32_t number(const char **p)
 		v = v * 10 + (uint32_t)(*(*p)++ - '0');
 	return v;
 }
-static void caller_groups(struct perm_as *as, const struct eng_caller *who, struct arena *a)
+/* the status text of a thread, at least to the end of its groups; NULL: it can't be read (any more) */
+static char *status_read(struct os *os, int fd, struct arena *a)
 {
-	char name[40];
-	struct sbuf b;
-	sbuf_fixed(&b, name, sizeof(name));
-	sb_str(&b, "/proc/");
-	sb_i64(&b, who->pid);
-	sb_str(&b, "/status");
-	struct os *os = as->e->os;
-	int fd = os_openat(os, AT_FDCWD, sbuf_cstr(&b), O_RDONLY | O_CLOEXEC, 0);
-	if (fd < 0)
-		return;
 	size_t cap = 4096, n = 0;
 	char *t = arena_alloc(a, cap);
 	while (t) {
 		ssize_t r = os_pread(os, fd, t + n, cap - 1 - n, (off_t)n);
 		if (r <= 0)
-			break;
+			return NULL;
 		n += (size_t)r;
+		t[n] = 0;
+		if (groups_whole(t))
+			return t;
 		if (n < cap - 1)
 			continue;
 		char *more = cap * 4 <= PROC_STATUS_MAX ? arena_alloc(a, cap * 4) : NULL;
 		if (more)
-			memcpy(more, t, n);
+			memcpy(more, t, n + 1);
 		t = more;
 		cap *= 4;
 	}
-	(void)os_close(os, fd); /* read only */
+	return NULL;
+}
+static int status_open(struct os *os, uint32_t pid)
+{
+	char name[40];
+	struct sbuf b;
+	sbuf_fixed(&b, name, sizeof(name));
+	sb_str(&b, "/proc/");
+	sb_u64(&b, pid);
+	sb_str(&b, "/status");
+	return os_openat(os, AT_FDCWD, sbuf_cstr(&b), O_RDONLY | O_CLOEXEC, 0);
+}
+static void kept_close(struct os *os, uint64_t kept)
+{
+	if (kept)
+		(void)os_close(os, (int)(kept & INT32_MAX)); /* read only */
+}
+/* Whoever takes a descriptor out of its place has it alone until it is put back.  It stands for that one thread, not for its number: of a
+ * thread that has ended nothing can be read, also when its number is another's by now.  The text is made anew at each read. */
+static char *status_of(struct engine *e, uint32_t pid, struct arena *a)
+{
+	_Atomic uint64_t *place = &e->proc_kept[pid % PERM_KEPT];
+	uint64_t kept = atomic_exchange(place, 0);
+	char *t = NULL;
+	if (kept >> 32 == pid)
+		t = status_read(e->os, (int)(kept & INT32_MAX), a);
+	if (!t) {
+		kept_close(e->os, kept);
+		int fd = status_open(e->os, pid);
+		if (fd < 0)
+			return NULL;
+		kept = (uint64_t)pid << 32 | (uint32_t)fd;
+		t = status_read(e->os, fd, a);
+	}
+	kept_close(e->os, atomic_exchange(place, kept));
+	return t;
+}
+void perm_done(struct engine *e)
+{
+	for (unsigned i = 0; i < PERM_KEPT; i++)
+		kept_close(e->os, atomic_exchange(&e->proc_kept[i], 0));
+}
+static void caller_groups(struct perm_as *as, const struct eng_caller *who, struct arena *a)
+{
+	char *t = status_of(as->e, (uint32_t)who->pid, a);
 	if (!t)
 		return;
-	t[n] = 0;
 	const char *u = status_key(t, "Uid:"), *g = status_key(t, "Gid:"), *s = status_key(t, "Groups:");
 	if (!u || !g || !s)
 		return;

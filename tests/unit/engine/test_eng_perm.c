@@ -1,6 +1,11 @@
 /* test_eng_perm.c - nobody finds what they may not read: modes, groups, x on every ancestor, links; k is filled all the same. */
 #include <grp.h>
+#include <sched.h>
+#include <signal.h>
+#include <linux/sched.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 #include "engtest.h"
 
 #define DIM   4u
@@ -67,6 +72,88 @@ static void modes(struct et *t)
 	j->who.uid = j->who.gid = OTHER;
 	T_EQ(eng_run(t->e, j), -EACCES, "like a private file");
 }
+/* A process that is somebody else, in group 4242 when @in, and changes its groups when told to: a byte 'd' drops them, 'j' joins, 'e'
+ * ends it.  @pid: the number it gets, when that is free; 0: any. */
+struct member {
+	pid_t pid;
+	int to, from;
+};
+static void member_tell(struct member *m, char what)
+{
+	char c = 1;
+	T_OK(write(m->to, &what, 1) == 1 && read(m->from, &c, 1) == 1 && !c, "told '%c'", what);
+}
+static _Noreturn void member_main(int in, int out)
+{
+	gid_t g = 4242;
+	/* raw calls: the C library's speak to threads that this process does not have */
+	char c, bad = (char)(syscall(SYS_setresgid, OTHER, OTHER, OTHER) || syscall(SYS_setresuid, OTHER, OTHER, 0));
+	while (read(in, &c, 1) == 1) {
+		if (c == 'd' || c == 'j')
+			bad |= (char)(syscall(SYS_setresuid, -1, 0, -1) ||
+			              syscall(SYS_setgroups, c == 'j' ? 1L : 0L, &g) ||
+			              syscall(SYS_setresuid, -1, OTHER, -1));
+		if (write(out, &bad, 1) != 1 || c == 'e')
+			break;
+	}
+	_exit(0);
+}
+static bool member_start(struct member *m, pid_t pid)
+{
+	int to[2], from[2];
+	if (pipe(to) || pipe(from))
+		exit(1);
+	struct clone_args a = {.exit_signal = SIGCHLD, .set_tid = pid ? (uintptr_t)&pid : 0, .set_tid_size = pid != 0};
+	pid_t p = (pid_t)syscall(SYS_clone3, &a, sizeof(a));
+	if (!p)
+		member_main(to[0], from[1]);
+	close(to[0]);
+	close(from[1]);
+	*m = (struct member){.pid = p, .to = to[1], .from = from[0]};
+	return p > 0;
+}
+static void member_end(struct member *m)
+{
+	member_tell(m, 'e');
+	waitpid(m->pid, NULL, 0);
+	close(m->to);
+	close(m->from);
+}
+/* groups are those of the asking thread at that moment, as the kernel knows them */
+static void by_groups(struct et *t, const float *v)
+{
+	struct member m, n;
+	T_OK(member_start(&m, 0), "a process");
+	for (int i = 0; i < 3; i++) {
+		member_tell(&m, 'j');
+		search_as(t, v, OTHER, OTHER, m.pid, 1);
+		T_STR(et_paths(t), "g", "by a supplementary group");
+		search_as(t, v, OTHER, OTHER, 0, 1);
+		T_OK(strcmp(et_paths(t), "g") != 0, "not without the process");
+		search_as(t, v, OTHER - 1, OTHER, m.pid, 1);
+		T_OK(strcmp(et_paths(t), "g") != 0, "another uid does not borrow its groups");
+		member_tell(&m, 'd');
+		search_as(t, v, OTHER, OTHER, m.pid, 1);
+		T_OK(strcmp(et_paths(t), "g") != 0, "a group that was dropped is lost at once");
+	}
+	member_tell(&m, 'j');
+	search_as(t, v, OTHER, OTHER, m.pid, 1);
+	T_STR(et_paths(t), "g", "in it again");
+	member_end(&m);
+	search_as(t, v, OTHER, OTHER, m.pid, 1);
+	T_OK(strcmp(et_paths(t), "g") != 0, "a process that has ended lends nothing");
+	if (!member_start(&n, m.pid)) {
+		printf("# this system does not let a test choose a process's number\n");
+		return;
+	}
+	member_tell(&n, 'd');
+	search_as(t, v, OTHER, OTHER, n.pid, 1);
+	T_OK(strcmp(et_paths(t), "g") != 0, "nor does another that has its number");
+	member_tell(&n, 'j');
+	search_as(t, v, OTHER, OTHER, n.pid, 1);
+	T_STR(et_paths(t), "g", "whose own groups count");
+	member_end(&n);
+}
 static void ancestors(struct et *t)
 {
 	float v[DIM] = {0, 0, 1, 1};
@@ -95,28 +182,7 @@ static void ancestors(struct et *t)
 	et_put(t, "g", v, DIM);
 	fchownat(t->root, "g", 0, 4242, 0);
 	fchmodat(t->root, "g", 0640, 0);
-	int pipe_in[2], pipe_out[2];
-	if (pipe(pipe_in) || pipe(pipe_out))
-		exit(1);
-	pid_t p = fork();
-	if (!p) {
-		gid_t g = 4242;
-		char c = setgroups(1, &g) || setresgid(OTHER, OTHER, OTHER) || setresuid(OTHER, OTHER, OTHER);
-		if (write(pipe_out[1], &c, 1) != 1 || read(pipe_in[0], &c, 1) != 1)
-			_exit(1);
-		_exit(0);
-	}
-	char c = 1;
-	T_OK(read(pipe_out[0], &c, 1) == 1 && !c, "a process of that group");
-	search_as(t, v, OTHER, OTHER, p, 1);
-	T_STR(et_paths(t), "g", "by a supplementary group");
-	search_as(t, v, OTHER, OTHER, 0, 1);
-	T_OK(strcmp(et_paths(t), "g") != 0, "not without the process");
-	search_as(t, v, OTHER - 1, OTHER, p, 1);
-	T_OK(strcmp(et_paths(t), "g") != 0, "another uid does not borrow its groups");
-	if (write(pipe_in[1], &c, 1) != 1)
-		T_OK(0, "write");
-	waitpid(p, NULL, 0);
+	by_groups(t, v);
 }
 static void random_trees(struct et *t)
 {
