@@ -244,7 +244,8 @@ def main(argv=None):
                 break
         print(f"# {n} trees, {found} files found by their users, {hidden} hidden from them; leaked names and snippets: {leaks}, counts: {counted}")
         ok(not failed, f"{n} permission trees by every door: what open(2) lets its user read, and k filled")
-        ok(found > n and hidden > n, f"the trees show something: {found} readable, {hidden} not")
+        if n >= 20:  # fewer may by chance hide nothing, or all
+            ok(found > n and hidden > n, f"the trees show something: {found} readable, {hidden} not")
     done()
 
 
