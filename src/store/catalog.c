@@ -8,8 +8,15 @@
 #include <string.h>
 #include "base/sbuf.h"
 
+/* what words are searched: a chunk's text; its first line again where that is a heading; the names of its file, with the first chunk alone, so that
+ * a rename changes one row of the index (cat_link_put) */
 #define CAT_FTS_TABLE                                                                                                  \
-	"CREATE VIRTUAL TABLE fts USING fts5(text,content='chunk',content_rowid='id',tokenize='porter vexfs');"
+	"CREATE VIEW IF NOT EXISTS fts_src AS SELECT id,text,CASE WHEN text GLOB '# *' OR text GLOB '## *' OR text "   \
+	"GLOB '### *' OR text GLOB '#### *' THEN substr(text,1,instr(text||char(10),char(10))-1) ELSE '' END AS "      \
+	"head,CASE WHEN ord=0 THEN coalesce((SELECT group_concat(CAST(name AS TEXT),' ') FROM link WHERE "             \
+	"link.oid=chunk.oid),'') ELSE '' END AS name FROM chunk;"                                                      \
+	"CREATE VIRTUAL TABLE fts USING fts5(text,head,name,content='fts_src',content_rowid='id',tokenize='porter "    \
+	"vexfs');"
 #define CAT_EMB_TABLE                                                                                                  \
 	"CREATE TABLE IF NOT EXISTS emb(cid INTEGER,oid INTEGER,ver INTEGER,rows BLOB,crc INTEGER NOT NULL,PRIMARY "   \
 	"KEY(oid,cid)) WITHOUT ROWID;"
@@ -73,6 +80,7 @@ static const char *const sql[CSQ_N] = {
                 "INSERT INTO chunk(oid,ver,ord,byte0,byte1,line0,line1,text,crc) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9)",
         [CSQ_chunk_next] = CAT_SEL_CHUNK " WHERE oid=?1 AND ver<>?2 LIMIT 1",
         [CSQ_chunk_next_any] = CAT_SEL_CHUNK " WHERE oid=?1 LIMIT 1",
+        [CSQ_chunk_first] = CAT_SEL_CHUNK " WHERE oid=?1 AND ord=0 LIMIT 1 OFFSET ?2",
         [CSQ_chunk_del] = "DELETE FROM chunk WHERE id=?1",
         [CSQ_chunk_get] =
                 "SELECT c.id,c.oid,c.ver,c.ord,c.byte0,c.byte1,c.line0,c.line1,c.text,c.crc FROM obj o JOIN chunk c "
@@ -83,8 +91,9 @@ static const char *const sql[CSQ_N] = {
         [CSQ_chunk_count] =
                 "SELECT count(*) FROM obj o JOIN chunk c ON c.oid=o.oid AND c.ver=o.tver WHERE o.oid=?1 AND "
                 "o.tstate=1",
-        [CSQ_fts_put] = "INSERT INTO fts(rowid,text) VALUES(?1,?2)",
-        [CSQ_fts_del] = "INSERT INTO fts(fts,rowid,text) VALUES('delete',?1,?2)",
+        [CSQ_fts_put] = "INSERT INTO fts(rowid,text,head,name) SELECT id,text,head,name FROM fts_src WHERE id=?1",
+        [CSQ_fts_del] =
+                "INSERT INTO fts(fts,rowid,text,head,name) SELECT 'delete',id,text,head,name FROM fts_src WHERE id=?1",
         [CSQ_graph_put] = "INSERT OR REPLACE INTO graphgen(cid,gen,name,crc) VALUES(?1,?2,?3,?4)",
         [CSQ_graph_list] = CAT_SEL_GRAPH " WHERE cid=?1 ORDER BY gen DESC",
         [CSQ_graph_del] = "DELETE FROM graphgen WHERE cid=?1 AND gen=?2",
@@ -307,11 +316,13 @@ bool cat_emb_have(struct catalog *c)
 	return cat_pragma(c, "SELECT count(*) FROM sqlite_master WHERE name='emb'", &n) >= 0 && n;
 }
 
-/* the full text of a catalog made with another tokenizer is made again: it is derived from the chunks */
+/* the full text of a catalog made with another tokenizer or without names is made again: it is derived from the chunks */
 static int fts_renew(struct catalog *c)
 {
 	int64_t ours = 0;
-	VX_TRY(cat_pragma(c, "SELECT instr(sql,'porter vexfs')>0 FROM sqlite_master WHERE name='fts'", &ours));
+	VX_TRY(cat_pragma(c,
+	        "SELECT instr(sql,'porter vexfs')>0 AND instr(sql,'fts_src')>0 FROM sqlite_master WHERE name='fts'",
+	        &ours));
 	if (ours)
 		return 0;
 	VX_TRY(cat_begin(c));

@@ -46,6 +46,7 @@ enum cat_sql {
 	CSQ_chunk_get,
 	CSQ_chunk_page,
 	CSQ_chunk_count,
+	CSQ_chunk_first,
 	CSQ_fts_put,
 	CSQ_fts_del,
 	CSQ_graph_put,

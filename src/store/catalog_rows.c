@@ -6,6 +6,8 @@
 #include "base/sbuf.h"
 #include "store/catalog.h"
 
+#define NAMED_MAX 4u
+
 static uint32_t crc_u64(uint32_t crc, uint64_t v)
 {
 	uint8_t b[8];
@@ -246,6 +248,14 @@ int cat_obj_del(struct catalog *c, uint64_t oid)
 	return run(c, s);
 }
 
+/* one chunk's words into the full text, or out of it: they are found through the chunk, so before it goes and after it has come */
+static int fts_row(struct catalog *c, enum cat_sql which, uint64_t id)
+{
+	sqlite3_stmt *s;
+	VX_TRY(cat_stmt(c, which, &s));
+	bind_u64(s, 1, id);
+	return run(c, s);
+}
 static uint32_t link_crc(uint64_t oid, uint64_t parent, const char *name, size_t n)
 {
 	return crc_blob(crc_u64(crc_u64(0, oid), parent), name, n);
@@ -259,28 +269,69 @@ int cat_row_link(sqlite3_stmt *s, uint64_t *ret_oid, uint64_t *ret_parent, char 
 	return crc_check(s, 3, link_crc(*ret_oid, *ret_parent, ret_name, strlen(ret_name)));
 }
 
+/* the full text of the first chunk holds the names of its file: taken out before these change, put in after */
+struct named {
+	uint64_t id[NAMED_MAX];
+	unsigned n;
+};
+static int names_out(struct catalog *c, uint64_t oid, struct named *ret)
+{
+	sqlite3_stmt *s;
+	ret->n = 0;
+	VX_TRY(cat_stmt(c, CSQ_chunk_first, &s));
+	for (uint64_t at = 0; at < NAMED_MAX; at++) { /* more than one: a text that is being replaced */
+		struct chunk_rec k;
+		bind_u64(s, 1, oid);
+		bind_u64(s, 2, at);
+		int r = first(c, s);
+		if (r == -ENOENT)
+			break;
+		VX_TRY(r);
+		r = cat_row_chunk(s, &k);
+		sqlite3_reset(s);
+		if (r >= 0) /* a damaged one stays as it is: see cat_chunk_del */
+			ret->id[ret->n++] = k.id;
+	}
+	for (unsigned i = 0; i < ret->n; i++)
+		VX_TRY(fts_row(c, CSQ_fts_del, ret->id[i]));
+	return 0;
+}
+static int names_in(struct catalog *c, const struct named *k)
+{
+	for (unsigned i = 0; i < k->n; i++)
+		VX_TRY(fts_row(c, CSQ_fts_put, k->id[i]));
+	return 0;
+}
+
 int cat_link_put(struct catalog *c, uint64_t oid, uint64_t parent, const char *name)
 {
 	sqlite3_stmt *s;
+	struct named k;
 	size_t n = strlen(name);
+	VX_TRY(names_out(c, oid, &k));
 	VX_TRY(cat_stmt(c, CSQ_link_put, &s));
 	bind_u64(s, 1, oid);
 	bind_u64(s, 2, parent);
 	sqlite3_bind_blob(s, 3, name, (int)n, SQLITE_STATIC);
 	bind_u64(s, 4, link_crc(oid, parent, name, n));
-	return run(c, s);
+	VX_TRY(run(c, s));
+	return names_in(c, &k);
 }
 
 int cat_link_del(struct catalog *c, uint64_t oid, uint64_t parent, const char *name)
 {
 	sqlite3_stmt *s;
+	struct named k;
+	VX_TRY(names_out(c, oid, &k));
 	VX_TRY(cat_stmt(c, CSQ_link_del, &s));
 	bind_u64(s, 1, oid);
 	bind_u64(s, 2, parent);
 	sqlite3_bind_blob(s, 3, name, (int)strlen(name), SQLITE_STATIC);
-	return run(c, s);
+	VX_TRY(run(c, s));
+	return names_in(c, &k);
 }
 
+/* of an object whose chunks are gone already */
 int cat_link_del_oid(struct catalog *c, uint64_t oid)
 {
 	sqlite3_stmt *s;
@@ -532,20 +583,7 @@ int cat_chunk_put(struct catalog *c, uint64_t oid, uint64_t ver, const struct st
 	sqlite3_bind_text(s, 8, k->text ? k->text : "", (int)k->text_n, SQLITE_STATIC);
 	bind_u64(s, 9, chunk_crc(oid, ver, k));
 	VX_TRY(run(c, s));
-	int64_t id = sqlite3_last_insert_rowid(c->db);
-	VX_TRY(cat_stmt(c, CSQ_fts_put, &s));
-	sqlite3_bind_int64(s, 1, id);
-	sqlite3_bind_text(s, 2, k->text ? k->text : "", (int)k->text_n, SQLITE_STATIC);
-	return run(c, s);
-}
-
-static int fts_del(struct catalog *c, const struct chunk_rec *k)
-{
-	sqlite3_stmt *s;
-	VX_TRY(cat_stmt(c, CSQ_fts_del, &s));
-	bind_u64(s, 1, k->id);
-	sqlite3_bind_text(s, 2, k->c.text ? k->c.text : "", (int)k->c.text_n, SQLITE_STATIC);
-	return run(c, s);
+	return fts_row(c, CSQ_fts_put, (uint64_t)sqlite3_last_insert_rowid(c->db));
 }
 
 int cat_chunk_del(struct catalog *c, uint64_t oid, uint64_t keep, uint64_t *ret_n)
@@ -565,9 +603,9 @@ int cat_chunk_del(struct catalog *c, uint64_t oid, uint64_t keep, uint64_t *ret_
 		VX_TRY(r);
 		/* taking a damaged text out would damage the index: its entries stay, point to no chunk and are never shown */
 		r = cat_row_chunk(s, &k);
-		r = r < 0 ? 0 : fts_del(c, &k);
-		bind_u64(d, 1, k.id);
 		sqlite3_reset(s);
+		r = r < 0 ? 0 : fts_row(c, CSQ_fts_del, k.id);
+		bind_u64(d, 1, k.id);
 		VX_TRY(r);
 		VX_TRY(run(c, d));
 		(*ret_n)++;

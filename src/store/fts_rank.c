@@ -4,6 +4,9 @@
  * directory of three notes every search would score nothing, and a common word would not tell rows apart.  Here the weight is
  * log(1 + (N - n + 0.5) / (n + 0.5)), which is above 0 always and the same to a hair where words are rare.
  *
+ * A word of a heading or of the file's name counts as if it stood in the text FTS_HEAD or FTS_NAME times more; a row is as long as its text
+ * (Robertson, Zaragoza and Taylor, Simple BM25 Extension to Multiple Weighted Fields, 2004).
+ *
  * The function is used as a query's rank (`rank MATCH 'vx_bm25()'`), so it runs for every matching row; what is the same for all rows of a
  * query (counts over the whole index) is found at its first and kept with the query.
  * Source: Robertson and Zaragoza, The Probabilistic Relevance Framework (2009), 3.4, k1 1.2, b 0.75; the weight as in Lucene's BM25Similarity. */
@@ -14,6 +17,8 @@
 
 #define BM25_K1    1.2
 #define BM25_B     0.75
+#define FTS_HEAD   4.0
+#define FTS_NAME   4.0
 #define PHRASE_MAX 128
 
 struct rank_query {
@@ -45,7 +50,7 @@ static int query_begin(const Fts5ExtensionApi *api, Fts5Context *cx, struct rank
 	int n = api->xPhraseCount(cx), rc = api->xRowCount(cx, &rows);
 	q->phrases = n < PHRASE_MAX ? n : PHRASE_MAX;
 	if (rc == SQLITE_OK)
-		rc = api->xColumnTotalSize(cx, -1, &words);
+		rc = api->xColumnTotalSize(cx, 0, &words);
 	q->mean_words = rows > 0 && words > 0 ? (double)words / (double)rows : 1;
 	for (int i = 0; i < q->phrases && rc == SQLITE_OK; i++) {
 		sqlite3_int64 with = 0;
@@ -69,16 +74,17 @@ static void bm25(const Fts5ExtensionApi *api, Fts5Context *cx, sqlite3_context *
 	if (rc == SQLITE_OK)
 		rc = api->xInstCount(cx, &n);
 	if (rc == SQLITE_OK)
-		rc = api->xColumnSize(cx, -1, &words);
+		rc = api->xColumnSize(cx, 0, &words);
 	if (rc != SQLITE_OK) {
 		sqlite3_result_error_code(ret, rc);
 		return;
 	}
+	static const double weight[] = {1, FTS_HEAD, FTS_NAME};
 	memset(q->tf, 0, sizeof *q->tf * (size_t)q->phrases);
 	for (int i = 0, phrase, column, at; i < n && rc == SQLITE_OK; i++) {
 		rc = api->xInst(cx, i, &phrase, &column, &at);
 		if (rc == SQLITE_OK && phrase < q->phrases)
-			q->tf[phrase]++;
+			q->tf[phrase] += column >= 0 && column < 3 ? weight[column] : 1;
 	}
 	double score = 0, slack = BM25_K1 * (1 - BM25_B + BM25_B * words / q->mean_words);
 	for (int i = 0; i < q->phrases; i++)

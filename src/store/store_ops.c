@@ -171,8 +171,8 @@ static int op_obj_del(struct store *st, struct store_op *op)
 	uint32_t cid, row;
 	int rc;
 	GRP(store_tx(st));
-	GRP(cat_link_del_oid(&st->cat, op->oid));
 	GRP(cat_chunk_del(&st->cat, op->oid, 0, &n));
+	GRP(cat_link_del_oid(&st->cat, op->oid));
 	st->state.chunks -= n < st->state.chunks ? n : st->state.chunks;
 	GRP(cat_pay_put(&st->cat, 0, op->oid, NULL, 0));
 	GRP(cat_emb_del(&st->cat, 0, op->oid));

@@ -241,6 +241,7 @@ static int vf_link(struct verify *v, sqlite3_stmt *s)
 	if (!what)
 		return 0;
 	v->r->links--;
+	v->fts_rebuild = true; /* it holds the names */
 	vf_finding(v, what, "link of object", oid, VF_FIXED); /* the next walk finds the link again */
 	return drop_later(v, VFT_link, (uint64_t)sqlite3_column_int64(s, 0), (uint64_t)sqlite3_column_int64(s, 1));
 }

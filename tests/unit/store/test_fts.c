@@ -46,6 +46,16 @@ static int fts(struct store *st, struct rd *x, const char *text, uint32_t n)
 	x->r.want_snippet = true;
 	return rd_run(st, x);
 }
+static void link1(struct store *st, enum store_op_kind kind, uint64_t oid, const char *name)
+{
+	struct top t;
+	memset(&t, 0, sizeof t);
+	t.op.kind = kind;
+	t.op.oid = oid;
+	t.op.parent = STORE_OID_ROOT;
+	strcpy(t.op.name, name);
+	run1(st, &t);
+}
 static void text_put(
         struct store *st, uint64_t oid, uint64_t ver, const char *const *lines, uint32_t n, bool done, uint8_t state)
 {
@@ -191,6 +201,7 @@ static void test_no_spaces(void)
 		T_EQ(x.r.hit_n ? x.r.hits[0].oid : 0, t[i].oid, t[i].query);
 		arena_done(&x.a);
 	}
+	link1(st, SOP_link_put, 3, "sorbet.txt");
 	store_close(st);
 	/* a catalog made by an earlier version: its index is made again */
 	char cat[160];
@@ -208,7 +219,62 @@ static void test_no_spaces(void)
 	T_EQ(fts(st, &x, "京都", 6), 0, "search");
 	T_EQ(x.r.hit_n ? x.r.hits[0].oid : 0, 3, "found in an older catalog");
 	arena_done(&x.a);
+	T_EQ(fts(st, &x, "sorbet", 6), 0, "search");
+	T_EQ(x.r.hit_n ? x.r.hits[0].oid : 0, 3, "and by the name of its file, which that one had no words of");
+	arena_done(&x.a);
 	store_close(st);
+	box_close(&b);
+}
+
+/* names and headings: with the first chunk, kept with every change of a name; a heading counts more than its words in the text */
+static uint64_t hits_of(struct store *st, struct rd *x, const char *text, uint64_t *ret_first)
+{
+	T_EQ(fts(st, x, text, (uint32_t)strlen(text)), 0, "search");
+	uint64_t n = x->r.hit_n;
+	*ret_first = n ? x->r.hits[0].oid : 0;
+	arena_done(&x->a);
+	return n;
+}
+static void test_names(void)
+{
+	struct box b;
+	struct top t;
+	static struct rd x;
+	uint64_t oid;
+	box_open(&b);
+	struct store *st = open_ok(&b);
+	for (uint64_t i = 2; i < 5; i++) {
+		op_obj(&t, i);
+		run1(st, &t);
+	}
+	link1(st, SOP_link_put, 2, "tax_return-2024.txt");
+	text_put(st, 2, 1, (const char *[]){"figures of the year", "more of them"}, 2, true, STORE_TEXT_done);
+	text_put(st, 3, 1, (const char *[]){"# Otters\nthey swim all day long"}, 1, true, STORE_TEXT_done);
+	text_put(st, 4, 1, (const char *[]){"all otters\nswim in a long day"}, 1, true, STORE_TEXT_done);
+	T_EQ(hits_of(st, &x, "returns", &oid), 1, "by a word of its name, stemmed");
+	T_EQ(oid, 2, "the file");
+	T_EQ(hits_of(st, &x, "2024", &oid), 1, "its first chunk alone");
+	T_EQ(hits_of(st, &x, "otter", &oid), 2, "both");
+	T_EQ(oid, 3, "the heading first");
+	link1(st, SOP_link_put, 2, "copy.txt");
+	T_EQ(hits_of(st, &x, "copy", &oid), 1, "a second name");
+	T_EQ(hits_of(st, &x, "tax", &oid), 1, "and the first");
+	link1(st, SOP_link_del, 2, "tax_return-2024.txt");
+	T_EQ(hits_of(st, &x, "tax", &oid), 0, "a name that is gone");
+	T_EQ(hits_of(st, &x, "copy", &oid), 1, "the other stays");
+	text_put(st, 2, 2, (const char *[]){"a new text"}, 1, true, STORE_TEXT_done);
+	T_EQ(hits_of(st, &x, "copy", &oid), 1, "with a new text");
+	T_EQ(hits_of(st, &x, "figures", &oid), 0, "not with the old");
+	memset(&t, 0, sizeof t);
+	t.op.kind = SOP_obj_del;
+	t.op.oid = 2;
+	run1(st, &t);
+	T_EQ(hits_of(st, &x, "copy", &oid), 0, "gone with the file");
+	store_close(st);
+	struct store_verify_report r;
+	struct store_cfg cfg = {.os = os_real(), .root_fd = b.fd};
+	T_EQ(store_verify(&cfg, false, NULL, NULL, &r), 0, "verify");
+	T_EQ(r.findings, 0, "the index fits the names");
 	box_close(&b);
 }
 
@@ -414,6 +480,7 @@ int main(void)
 	test_rank();
 	test_no_spaces();
 	test_search();
+	test_names();
 	test_many();
 	return tap_done();
 }
