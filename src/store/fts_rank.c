@@ -17,8 +17,8 @@
 
 #define BM25_K1    1.2
 #define BM25_B     0.75
-#define FTS_HEAD   4.0
-#define FTS_NAME   4.0
+#define FTS_HEAD   8.0
+#define FTS_NAME   6.0
 #define PHRASE_MAX 128
 
 struct rank_query {
