@@ -249,8 +249,8 @@ static void test_names(void)
 	}
 	link1(st, SOP_link_put, 2, "tax_return-2024.txt");
 	text_put(st, 2, 1, (const char *[]){"figures of the year", "more of them"}, 2, true, STORE_TEXT_done);
-	text_put(st, 3, 1, (const char *[]){"# Otters\nthey swim all day long"}, 1, true, STORE_TEXT_done);
-	text_put(st, 4, 1, (const char *[]){"all otters\nswim in a long day"}, 1, true, STORE_TEXT_done);
+	text_put(st, 3, 1, (const char *[]){"# Otters\nthey swim all day in a river"}, 1, true, STORE_TEXT_done);
+	text_put(st, 4, 1, (const char *[]){"all otters\nswim all day"}, 1, true, STORE_TEXT_done);
 	T_EQ(hits_of(st, &x, "returns", &oid), 1, "by a word of its name, stemmed");
 	T_EQ(oid, 2, "the file");
 	T_EQ(hits_of(st, &x, "2024", &oid), 1, "its first chunk alone");
