@@ -5,7 +5,7 @@ PREFIX ?= /usr/local
 CC ?= cc
 export PYTHONDONTWRITEBYTECODE = 1
 
-.PHONY: all build demo check bench bench-index bench-fs bench-life bench-mount bench-recall bench-text torture cross soak install deb stack neon tsan format clean help torture-alloc report
+.PHONY: all build demo check bench bench-index bench-fs bench-life bench-open bench-mount bench-recall bench-text torture cross soak install deb stack neon tsan format clean help torture-alloc report
 
 all: build
 
@@ -17,6 +17,7 @@ help:
 	@echo 'make bench-index   the index beside hnswlib and FAISS on the same data (half an hour; ARGS="--peers hnswlib" for a third)'
 	@echo 'make bench-fs      file jobs: native, this mount on each transport, other FUSE file systems (root; ARGS=--quick)'
 	@echo 'make bench-life    what permissions and vectors cost: search by others, rename of a large directory (root)'
+	@echo 'make bench-open    how long a store takes to open, 10 thousand to a million vectors'
 	@echo 'make bench-mount   round trips, searches and puts through the mount beside in-process (root; ARGS=--quick)'
 	@echo 'make bench-text    Cranfield by words, meaning and both, through the mount; the model beside onnxruntime, its memory'
 	@echo 'make bench         all benchmarks'
@@ -53,6 +54,9 @@ bench-fs: build
 
 bench-life: build
 	@python3 bench/life/run.py $(BUILD)/vexfs $(ARGS)
+
+bench-open: build
+	@python3 bench/open/run.py $(BUILD)/vexfs $(ARGS)
 
 bench-mount: build
 	@tools/deps.sh bench-fs
