@@ -140,7 +140,7 @@ static bool free_row(struct engine *e, struct eng_coll *c, uint32_t row)
 	return true;
 }
 /* dead rows: out of the graph, then back to the store. Return whether some wait for readers only. */
-static bool bury_dead(struct engine *e, struct eng_coll *c)
+static bool bury_dead(struct engine *e, struct eng_coll *c, uint64_t until_ns)
 {
 	bool wait = false;
 	pthread_mutex_lock(&c->lock);
@@ -156,6 +156,10 @@ static bool bury_dead(struct engine *e, struct eng_coll *c)
 			continue;
 		}
 		if (ix && index_linked(ix, row)) {
+			if (until_ns == UINT64_MAX ? eng_stopping(e) : os_mono_ns(e->os) > until_ns) {
+				wait = true; /* the next mount's turn */
+				break;
+			}
 			c->indexing = true;
 			pthread_mutex_unlock(&c->lock);
 			int rc = index_delete(ix, row);
@@ -321,7 +325,7 @@ static int index_step(struct engine *e, struct eng_coll *c, uint64_t until_ns)
 	coll_leave(&v);
 	if (!more && able && until_ns == UINT64_MAX && !eng_stopping(e))
 		more = recall_step(e, c);
-	bool wait = bury_dead(e, c);
+	bool wait = bury_dead(e, c, until_ns);
 	if (!more && until_ns == UINT64_MAX)
 		compact_step(e, c);
 	return more ? 1 : wait ? 2 : 0;
