@@ -183,10 +183,13 @@ static bool quiet(struct engine *e, const struct eng_job *j)
 }
 static void wait_done(struct engine *e, struct eng_job *j, int rc)
 {
-	if (rc < 0 || !j->want_durable) {
+	/* words, and names among them, are found once they are committed */
+	bool committed = !store_queue_len(e->st) || store_health(e->st) < 0;
+	if (rc < 0 || (!j->want_durable && committed)) {
 		job_finish(e, j, rc, true);
 		return;
 	}
+	j->want_durable = true;
 	struct eng_op *o = op_get(e, SOP_barrier);
 	if (!o) {
 		job_finish(e, j, -VX_ERR_queue_full, true);

@@ -8,14 +8,15 @@
 #include <string.h>
 #include "base/sbuf.h"
 
-/* what words are searched: a chunk's text; its first line again where that is a heading; the names of its file, with the first chunk alone, so that
- * a rename changes one row of the index (cat_link_put) */
+/* what words are searched: a chunk's text; its first line again where that is a heading; the name of its file, with the first chunk alone, so that
+ * a rename changes one row of the index (cat_link_put).  A file of several names is found by none: whoever may read it by one need not be allowed
+ * to know another. */
 #define CAT_FTS_TABLE                                                                                                  \
-	"CREATE VIEW IF NOT EXISTS fts_src AS SELECT id,text,CASE WHEN text GLOB '# *' OR text GLOB '## *' OR text "   \
+	"CREATE VIEW IF NOT EXISTS fts_named AS SELECT id,text,CASE WHEN text GLOB '# *' OR text GLOB '## *' OR text " \
 	"GLOB '### *' OR text GLOB '#### *' THEN substr(text,1,instr(text||char(10),char(10))-1) ELSE '' END AS "      \
-	"head,CASE WHEN ord=0 THEN coalesce((SELECT group_concat(CAST(name AS TEXT),' ') FROM link WHERE "             \
-	"link.oid=chunk.oid),'') ELSE '' END AS name FROM chunk;"                                                      \
-	"CREATE VIRTUAL TABLE fts USING fts5(text,head,name,content='fts_src',content_rowid='id',tokenize='porter "    \
+	"head,CASE WHEN ord=0 AND (SELECT count(*) FROM link WHERE link.oid=chunk.oid)=1 THEN (SELECT CAST(name AS "   \
+	"TEXT) FROM link WHERE link.oid=chunk.oid) ELSE '' END AS name FROM chunk;"                                    \
+	"CREATE VIRTUAL TABLE fts USING fts5(text,head,name,content='fts_named',content_rowid='id',tokenize='porter "  \
 	"vexfs');"
 #define CAT_EMB_TABLE                                                                                                  \
 	"CREATE TABLE IF NOT EXISTS emb(cid INTEGER,oid INTEGER,ver INTEGER,rows BLOB,crc INTEGER NOT NULL,PRIMARY "   \
@@ -91,9 +92,9 @@ static const char *const sql[CSQ_N] = {
         [CSQ_chunk_count] =
                 "SELECT count(*) FROM obj o JOIN chunk c ON c.oid=o.oid AND c.ver=o.tver WHERE o.oid=?1 AND "
                 "o.tstate=1",
-        [CSQ_fts_put] = "INSERT INTO fts(rowid,text,head,name) SELECT id,text,head,name FROM fts_src WHERE id=?1",
-        [CSQ_fts_del] =
-                "INSERT INTO fts(fts,rowid,text,head,name) SELECT 'delete',id,text,head,name FROM fts_src WHERE id=?1",
+        [CSQ_fts_put] = "INSERT INTO fts(rowid,text,head,name) SELECT id,text,head,name FROM fts_named WHERE id=?1",
+        [CSQ_fts_del] = "INSERT INTO fts(fts,rowid,text,head,name) SELECT 'delete',id,text,head,name FROM fts_named "
+                        "WHERE id=?1",
         [CSQ_graph_put] = "INSERT OR REPLACE INTO graphgen(cid,gen,name,crc) VALUES(?1,?2,?3,?4)",
         [CSQ_graph_list] = CAT_SEL_GRAPH " WHERE cid=?1 ORDER BY gen DESC",
         [CSQ_graph_del] = "DELETE FROM graphgen WHERE cid=?1 AND gen=?2",
@@ -321,7 +322,7 @@ static int fts_renew(struct catalog *c)
 {
 	int64_t ours = 0;
 	VX_TRY(cat_pragma(c,
-	        "SELECT instr(sql,'porter vexfs')>0 AND instr(sql,'fts_src')>0 FROM sqlite_master WHERE name='fts'",
+	        "SELECT instr(sql,'porter vexfs')>0 AND instr(sql,'fts_named')>0 FROM sqlite_master WHERE name='fts'",
 	        &ours));
 	if (ours)
 		return 0;
