@@ -61,22 +61,28 @@ def others(m, until, out):
     out.put([n, []])
 
 
+def race(m, who, change):
+    """change(1 to VERSIONS) while each of @who works in a process of its own; [requests made, what was wrong] of each"""
+    until, out = multiprocessing.Event(), multiprocessing.Queue()
+    procs = [multiprocessing.Process(target=f, args=(m, until, out)) for f in who]
+    for p in procs:
+        p.start()
+    for n in range(1, VERSIONS + 1):
+        change(n)
+    until.set()
+    got = [out.get(timeout=120) for _ in procs]
+    for p in procs:
+        p.join()
+    ok(all(n > 0 for n, _ in got), "all were at work")
+    return sum(n for n, _ in got), [b for _, bad in got for b in bad]
+
+
 def replaced(m):
     m.ask("collection_create", name="p", dim=3, metric="cosine")
     m.ask("put", collection="p", points=[{"id": 7, "vector": vec(0)}])
-    until, out = multiprocessing.Event(), multiprocessing.Queue()
     m.drop_query()
-    who = [multiprocessing.Process(target=f, args=(m, until, out)) for f in (get, others)]
-    for p in who:
-        p.start()
-    for n in range(1, VERSIONS + 1):
-        m.ask("put", collection="p", points=[{"id": 7, "vector": vec(n)}])
-    until.set()
-    got = [out.get(timeout=120) for _ in who]
-    for p in who:
-        p.join()
-    eq([b for _, bad in got for b in bad], [], f"a point put {VERSIONS} times was there at each of {sum(n for n, _ in got)} requests")
-    ok(all(n > 0 for n, _ in got), "both were at work")
+    n, bad = race(m, (get, others), lambda n: m.ask("put", collection="p", points=[{"id": 7, "vector": vec(n)}]))
+    eq(bad, [], f"a point put {VERSIONS} times was there at each of {n} requests")
 
 
 with Mount() as m:
@@ -89,19 +95,8 @@ with Mount() as m:
     stage(0)
     os.rename(m.p("tmp"), m.p("f"))
     m.wait()
-    until, out = multiprocessing.Event(), multiprocessing.Queue()
-    who = [multiprocessing.Process(target=search, args=(m, until, out)) for _ in range(2)]
-    for p in who:
-        p.start()
-    for n in range(1, VERSIONS + 1):
-        stage(n)
-        os.rename(m.p("tmp"), m.p("f"))
-    until.set()
-    got = [out.get(timeout=120) for _ in who]
-    for p in who:
-        p.join()
-    eq([b for _, bad in got for b in bad], [], f"{VERSIONS} versions, {sum(n for n, _ in got)} racing searches: content, vector and payload of one version")
-    ok(all(n > 0 for n, _ in got), "both searchers searched")
+    n, bad = race(m, (search, search), lambda n: (stage(n), os.rename(m.p("tmp"), m.p("f"))))
+    eq(bad, [], f"{VERSIONS} versions, {n} racing searches: content, vector and payload of one version")
     m.wait()
     r = m.ask("search", vector=vec(0), k=5, exact=True, with_payload=True)["results"]
     eq([(x["path"], x["state"], x["payload"]["n"]) for x in r], [("f", "fresh", VERSIONS)], "the last one stays, fresh")
