@@ -1,6 +1,7 @@
 /* hash64.c - mixing for hash tables: 16 bytes a step through one 64x64->128 product, after wyhash (Wang Yi, public domain).
  * Not for disk: its values may change between versions. */
 #include "base/sbuf.h"
+#include "base/wide.h"
 
 #define K0 0xa0761d6478bd642fu
 #define K1 0xe7037ed1a0b428dbu
@@ -8,8 +9,8 @@
 
 static uint64_t mix(uint64_t a, uint64_t b)
 {
-	unsigned __int128 t = (unsigned __int128)a * b;
-	return (uint64_t)t ^ (uint64_t)(t >> 64);
+	struct wide t = wide_mul(a, b);
+	return t.lo ^ t.hi;
 }
 
 uint64_t hash64(const void *p, size_t n, uint64_t seed)

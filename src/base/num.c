@@ -11,9 +11,8 @@
 #include "base/err.h"
 #include "base/sbuf.h"
 
+#include <float.h>
 #include <string.h>
-
-typedef unsigned __int128 u128;
 
 #define DIGITS_MAX 768
 #define LIMBS      44 /* 2,816 bits: 769 digits are 2,555, a boundary scaled by 5^1093 less than 2,600 */
@@ -57,19 +56,18 @@ static const uint64_t pow5[28] = {1u, 5u, 25u, 125u, 625u, 3125u, 15625u, 78125u
         298023223876953125u, 1490116119384765625u, 7450580596923828125u};
 
 /* h (top bit set) * 2^e times w, w != 0; truncated to 128 bits */
-static struct num_approx mul_norm(u128 h, int e, uint64_t w)
+static struct num_approx mul_norm(struct wide h, int e, uint64_t w)
 {
 	int lz = __builtin_clzll(w);
 	w <<= lz;
-	u128 lo = (u128)(uint64_t)h * w, hi = (u128)(uint64_t)(h >> 64) * w;
-	u128 top = hi + (lo >> 64);
+	struct wide lo = wide_mul(h.lo, w), top = wide_add(wide_mul(h.hi, w), lo.hi);
 	struct num_approx r = {.h = top, .e = e + 64 - lz};
-	if (!(top >> 127)) {
-		r.h = top << 1 | ((uint64_t)lo >> 63);
+	if (!(top.hi >> 63)) {
+		r.h = (struct wide){top.hi << 1 | top.lo >> 63, top.lo << 1 | lo.lo >> 63};
 		r.e--;
-		lo <<= 1;
+		lo.lo <<= 1;
 	}
-	r.err = (uint64_t)lo != 0;
+	r.err = lo.lo != 0;
 	return r;
 }
 
@@ -77,7 +75,7 @@ struct num_approx num_scale(uint64_t w, int q)
 {
 	vx_assert(w && q >= NUM_Q_MIN && q <= NUM_Q_MAX);
 	int k = (q - NUM_Q_MIN) / 27, r = q - NUM_Q_MIN - 27 * k; /* the table begins at 10^NUM_Q_MIN */
-	u128 c = (u128)pow10_27[k].hi << 64 | pow10_27[k].lo;
+	struct wide c = {pow10_27[k].hi, pow10_27[k].lo};
 	struct num_approx p = mul_norm(c, pow10_27[k].e + r, pow5[r]);
 	bool exact = !p.err && (k == 13 || k == 14);
 	struct num_approx v = mul_norm(p.h, p.e, w);
@@ -88,7 +86,7 @@ struct num_approx num_scale(uint64_t w, int q)
 
 /* The double at or below v (its bits), and what the part below its last place says: -1 less than half, 1 more, 0 can't tell or a tie;
  * *tie: exactly half.  @slack: v may be larger by this many units of v.h. */
-static int round_floor(struct num_approx v, u128 slack, uint64_t *ret_bits, bool *ret_tie)
+static int round_floor(struct num_approx v, struct wide slack, uint64_t *ret_bits, bool *ret_tie)
 {
 	int x = v.e + 127; /* value in [2^x, 2^(x+1)) */
 	*ret_tie = false;
@@ -98,20 +96,23 @@ static int round_floor(struct num_approx v, u128 slack, uint64_t *ret_bits, bool
 	}
 	int keep = x >= -1022 ? 53 : 53 - (-1022 - x);
 	if (keep < 0) {
-		*ret_bits = 0; /* below half of the smallest, unless the error reaches up to it */
-		return keep < -1 || v.h + slack >= v.h ? -1 : 0;
+		bool reaches; /* below half of the smallest, unless the error reaches up to it */
+		(void)wide_sum(v.h, slack, &reaches); /* whether it overflows is all that is asked */
+		*ret_bits = 0;
+		return keep < -1 || !reaches ? -1 : 0;
 	}
-	int s = 128 - keep;
-	u128 half = (u128)1 << (s - 1), frac = s == 128 ? v.h : v.h & ((half << 1) - 1);
-	uint64_t m = s == 128 ? 0 : (uint64_t)(v.h >> s);
+	unsigned s = 128 - (unsigned)keep;
+	struct wide half = wide_bit(s - 1), frac = s == 128 ? v.h : wide_low(v.h, s);
+	uint64_t m = s == 128 ? 0 : wide_shr(v.h, s).lo;
 	*ret_bits = keep == 53 ? ((uint64_t)(x + 1022) << 52) + m : m;
-	if (frac > half)
+	int c = wide_cmp(frac, half);
+	if (c > 0)
 		return 1;
-	if (frac == half) {
-		*ret_tie = !slack;
+	if (!c) {
+		*ret_tie = !slack.hi && !slack.lo;
 		return 0;
 	}
-	return slack < half - frac ? -1 : 0;
+	return wide_cmp(slack, wide_sub(half, frac)) < 0 ? -1 : 0;
 }
 
 static double of_bits(uint64_t b)
@@ -132,9 +133,9 @@ static void big_mul_add(struct big *b, uint64_t mul, uint64_t add)
 {
 	uint64_t carry = add;
 	for (unsigned i = 0; i < b->n; i++) {
-		u128 t = (u128)b->d[i] * mul + carry;
-		b->d[i] = (uint64_t)t;
-		carry = (uint64_t)(t >> 64);
+		struct wide t = wide_add(wide_mul(b->d[i], mul), carry);
+		b->d[i] = t.lo;
+		carry = t.hi;
 	}
 	if (carry) {
 		vx_assert(b->n < LIMBS);
@@ -248,7 +249,8 @@ static double dec_round(const struct dec *d)
 	        1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
 	if (!d->w)
 		return 0.0;
-	if (!d->cut && d->w <= 1ull << 53 && d->q >= -22 && d->q <= 22)
+	/* where a double's arithmetic is a double's alone: the x87 keeps more digits and would round twice */
+	if (FLT_EVAL_METHOD == 0 && !d->cut && d->w <= 1ull << 53 && d->q >= -22 && d->q <= 22)
 		return d->q < 0 ? (double)d->w / p10[-d->q] : (double)d->w * p10[d->q];
 	if (d->q < -343) /* < 10^19 * 10^-344, less than half of the smallest double */
 		return 0.0;
@@ -256,7 +258,7 @@ static double dec_round(const struct dec *d)
 		return of_bits(0x7ffull << 52);
 	struct num_approx v = num_scale(d->w, (int)d->q);
 	/* digits cut from w: it may be larger by less than one, and w >= 10^18 is at least 2^59 */
-	u128 slack = (u128)v.err + (d->cut ? (u128)1 << 70 : 0);
+	struct wide slack = {d->cut ? 1u << (70 - 64) : 0, v.err};
 	uint64_t bits;
 	bool tie;
 	int c = round_floor(v, slack, &bits, &tie);

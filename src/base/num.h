@@ -3,10 +3,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "base/wide.h"
 
 /* h * 2^e <= value < (h + err) * 2^e; the top bit of h is set.  err 0: exact. */
 struct num_approx {
-	unsigned __int128 h;
+	struct wide h;
 	int e;
 	uint32_t err;
 };

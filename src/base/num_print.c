@@ -11,8 +11,6 @@
 
 #include <string.h>
 
-typedef unsigned __int128 u128;
-
 static const uint64_t p10[] = {1u, 10u, 100u, 1000u, 10000u, 100000u, 1000000u, 10000000u, 100000000u, 1000000000u,
         10000000000u, 100000000000u, 1000000000000u, 10000000000000u, 100000000000000u, 1000000000000000u,
         10000000000000000u, 100000000000000000u};
@@ -50,9 +48,9 @@ static uint64_t to_17(double v, int *ret_q, bool *ret_over)
 	int k = 16 - (int)(((int64_t)x * 78913) >> 18); /* 78913 / 2^18 is just below log10 2 */
 	for (;;) {
 		struct num_approx a = num_scale(m, k);
-		int s = -(a.e + e);
-		bool up = a.h >> (s - 1) & 1;
-		uint64_t d = (uint64_t)(a.h >> s) + up;
+		unsigned s = (unsigned)-(a.e + e);
+		bool up = wide_shr(a.h, s - 1).lo & 1;
+		uint64_t d = wide_shr(a.h, s).lo + up;
 		if (d >= p10[16] && d < p10[17]) {
 			*ret_q = -k;
 			*ret_over = up;
@@ -181,20 +179,18 @@ void sb_fixed(struct sbuf *b, double v, unsigned decimals)
 		sb_ch(b, '-');
 		v = -v;
 	}
-	uint64_t r = 0, whole = 0;
+	uint64_t whole = 0;
+	uint32_t r = 0;
 	if (v > 0) {
-		u128 t = (u128)split(v, &e) * p10[decimals]; /* < 2^53 * 2^30 */
-		if (e >= 0) {
-			t <<= e; /* v < 9e15 < 2^53: e is 0 */
-		} else if (e > -127) {
-			u128 half = (u128)1 << (-e - 1), frac = t & ((half << 1) - 1);
-			t >>= -e;
-			t += frac > half || (frac == half && (t & 1));
-		} else {
-			t = 0;
+		struct wide t = wide_mul(split(v, &e), p10[decimals]); /* < 2^53 * 2^30 */
+		if (e <= -127) {
+			t = (struct wide){0, 0};
+		} else if (e < 0) { /* above, v < 9e15 < 2^53: e is 0 */
+			int c = wide_cmp(wide_low(t, (unsigned)-e), wide_bit((unsigned)-e - 1));
+			t = wide_shr(t, (unsigned)-e);
+			t = wide_add(t, c > 0 || (!c && (t.lo & 1)));
 		}
-		whole = (uint64_t)(t / p10[decimals]);
-		r = (uint64_t)(t % p10[decimals]);
+		whole = wide_div(t, (uint32_t)p10[decimals], &r);
 	}
 	sb_u64(b, whole);
 	if (decimals) {

@@ -1,5 +1,5 @@
 #!/bin/sh
-# run.sh - golden stores, the store's checks and the exact scan on other machines: i386 (32 bits), aarch64, s390x (big-endian), each built by
+# run.sh - numbers, golden stores, the store's checks and the exact scan on other machines: i386 (32 bits), aarch64, s390x (big-endian), each built by
 # Debian's cross compiler, linked statically and run by qemu-user.
 #
 # usage: tests/cross/run.sh [ARCH...]      one TAP line a test and architecture; skipped, with the reason, where something is missing
@@ -37,7 +37,8 @@ sqlite_of() {
 		-o "Dir::Cache=$a/cache" -o Debug::NoLocking=1 -o APT::Sandbox::User=
 	arch=$1
 	shift
-	apt-get "$@" -q update >"$out/apt.log" 2>&1 || return 1
+	# one list of several may be out of step with its mirror, as on the day of a security release: whether the package comes decides
+	apt-get "$@" -q update >"$out/apt.log" 2>&1
 	(cd "$a" && apt-get "$@" -q download "libsqlite3-dev:$arch" >>"$out/apt.log" 2>&1 && dpkg-deb -x libsqlite3-dev_*.deb "$d") || return 1
 	: >"$d/done"
 }
@@ -62,7 +63,7 @@ one() { # arch triplet qemu
 	mkdir -p "$b"
 	isa=
 	[ "$arch" = arm64 ] && isa="$root/src/simd/simd_neon.c"
-	flags="-std=gnu17 -O1 -g -w -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -fno-strict-aliasing -I$root/src -I$root/include -I$root/tests
+	flags="-std=gnu17 -O1 -g -w -Wno-psabi -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -fno-strict-aliasing -I$root/src -I$root/include -I$root/tests
 		-I$root/tests/unit/store -I$cache/$arch/usr/include -DGOLDEN_DIR=\"$root/tests/unit/store/golden\""
 	for f in "$root"/src/base/*.c "$root"/src/store/*.c "$root/src/simd/simd_pick.c" "$root/src/simd/simd_scalar.c" $isa; do
 		# shellcheck disable=SC2086
@@ -72,7 +73,7 @@ one() { # arch triplet qemu
 		}
 	done
 	[ "$arch" = arm64 ] && $cc $flags -march=armv8.2-a+dotprod -c "$root/src/simd/simd_neon_dot.c" -o "$b/simd_neon_dot.o"
-	for t in "$root/tests/unit/store/test_golden.c" "$root/tests/unit/store/test_rowtab.c" "$root/tests/unit/store/test_verify.c" \
+	for t in "$root/tests/unit/base/test_num.c" "$root/tests/unit/store/test_golden.c" "$root/tests/unit/store/test_rowtab.c" "$root/tests/unit/store/test_verify.c" \
 		"$root/tests/cross/cross_search.c"; do
 		name=$(basename "$t" .c)
 		extra=

@@ -323,6 +323,49 @@ static void speed(void)
 	}
 }
 
+/* 128 bits in two words against the compiler's own, where it has them */
+static void wide_words(void)
+{
+#ifdef __SIZEOF_INT128__
+	int bad[7] = {0};
+	for (int i = 0; i < 300000; i++) {
+		uint64_t a = rnd() >> (rnd() & 63), b = rnd() >> (rnd() & 63), c = i % 3 ? rnd() : UINT64_MAX;
+		unsigned __int128 p = (unsigned __int128)a * b, q = (unsigned __int128)c << 64 | a, big = p > q ? p : q,
+		                  low = p > q ? q : p, t;
+		unsigned n = (unsigned)(rnd() & 127);
+		uint32_t d = (uint32_t)(rnd() | 1) >> (rnd() & 31) | 1, rest;
+		bool over;
+		struct wide w = wide_mul_words(a, b), x = {c, a}, r;
+#define SAME(w, v) ((w).lo == (uint64_t)(v) && (w).hi == (uint64_t)((v) >> 64))
+		r = wide_mul(a, b);
+		bad[0] += !SAME(w, p) || !SAME(r, p);
+		r = wide_sum(w, x, &over);
+		t = p + q;
+		bad[1] += !SAME(r, t) || over != (t < p);
+		r = wide_add(x, b);
+		t = q + b;
+		bad[2] += !SAME(r, t);
+		r = wide_sub(p > q ? w : x, p > q ? x : w);
+		t = big - low;
+		bad[3] += !SAME(r, t) || wide_cmp(w, x) != (p > q) - (p < q) || wide_cmp(w, w);
+		r = wide_shr(x, n);
+		t = q >> n;
+		bad[4] += !SAME(r, t);
+		r = wide_low(x, n);
+		t = q & (((unsigned __int128)1 << n) - 1);
+		bad[5] += !SAME(r, t);
+		t = q % ((unsigned __int128)d << 64);
+		r = (struct wide){(uint64_t)(t >> 64), (uint64_t)t};
+		bad[6] += wide_div(r, d, &rest) != (uint64_t)(t / d) || rest != (uint32_t)(t % d);
+#undef SAME
+	}
+	static const char *const of[] = {"128 bits in two words: products", "sums", "sums with a word",
+	        "differences, order", "shifts", "low bits", "quotients"};
+	for (int i = 0; i < 7; i++)
+		T_EQ(bad[i], 0, of[i]);
+#endif
+}
+
 int main(void)
 {
 	rng = tap_seed(20261123);
@@ -330,6 +373,7 @@ int main(void)
 	integers();
 	texts();
 	midpoints();
+	wide_words();
 	round_trips();
 	speed();
 	return tap_done();
