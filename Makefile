@@ -5,7 +5,7 @@ PREFIX ?= /usr/local
 CC ?= cc
 export PYTHONDONTWRITEBYTECODE = 1
 
-.PHONY: all build demo check bench bench-index bench-fs bench-life bench-open bench-mount bench-recall bench-text torture cross soak install deb stack neon tsan format clean help torture-alloc report
+.PHONY: all build demo check bench bench-index bench-fs bench-life bench-open bench-churn bench-mount bench-recall bench-text torture cross soak install deb stack neon tsan format clean help torture-alloc report
 
 all: build
 
@@ -18,6 +18,7 @@ help:
 	@echo 'make bench-fs      file jobs: native, this mount on each transport, other FUSE file systems (root; ARGS=--quick)'
 	@echo 'make bench-life    what permissions and vectors cost: search by others, rename of a large directory (root)'
 	@echo 'make bench-open    how long a store takes to open, 10 thousand to a million vectors'
+	@echo 'make bench-churn   every vector of a collection replaced ten times under searches: disk, memory, descriptors, recall'
 	@echo 'make bench-mount   round trips, searches and puts through the mount beside in-process (root; ARGS=--quick)'
 	@echo 'make bench-text    Cranfield by words, meaning and both, through the mount; the model beside onnxruntime, its memory'
 	@echo 'make bench         all benchmarks'
@@ -25,7 +26,7 @@ help:
 	@echo 'make report [DIR=…] the report of stack, memory, latency, throughput (docs/REPORT.md), measured here'
 	@echo 'make torture-alloc every allocation of a script and of an opening fails once, on a real mount'
 	@echo 'make soak          mixed work on one mount, clients killed, the store failing; verdict and curves (ARGS="--minutes 120 --cpu 15")'
-	@echo 'make cross         golden stores and exact search on i386, arm64 and s390x under qemu-user'
+	@echo 'make cross         numbers, golden stores and exact search on i386, arm64 and s390x under qemu-user'
 	@echo 'make stack         worst-case stack from the call graph'
 	@echo 'make tsan          searches beside a writer under ThreadSanitizer (minutes)'
 	@echo 'make neon          the kernels of aarch64, cross-compiled, under qemu-user (minutes)'
@@ -57,6 +58,9 @@ bench-life: build
 
 bench-open: build
 	@python3 bench/open/run.py $(BUILD)/vexfs $(ARGS)
+
+bench-churn: build
+	@python3 bench/churn/run.py $(BUILD)/vexfs $(ARGS)
 
 bench-mount: build
 	@tools/deps.sh bench-fs
