@@ -29,6 +29,7 @@ struct os_ops {
 	int (*mkdirat)(struct os *, int dirfd, const char *path, mode_t mode);
 	int (*fstat)(struct os *, int fd, struct stat *ret);
 	int (*fstatat)(struct os *, int dirfd, const char *path, struct stat *ret, int flags);
+	int (*fsmagic)(struct os *, int fd, uint32_t *ret); /* statfs's f_type: which kind of file system */
 	int (*flock)(struct os *, int fd, int op);
 	ssize_t (*getdents)(struct os *, int fd, void *buf, size_t n); /* getdents64 records */
 	ssize_t (*readlinkat)(struct os *, int dirfd, const char *path, char *buf, size_t n);
@@ -62,6 +63,7 @@ struct os *os_real(void);
 #define os_mkdirat(o, d, p, m)       ((o)->ops->mkdirat(o, d, p, m))
 #define os_fstat(o, fd, st)          ((o)->ops->fstat(o, fd, st))
 #define os_fstatat(o, d, p, st, f)   ((o)->ops->fstatat(o, d, p, st, f))
+#define os_fsmagic(o, fd, r)         ((o)->ops->fsmagic(o, fd, r))
 #define os_flock(o, fd, op)          ((o)->ops->flock(o, fd, op))
 #define os_getdents(o, fd, b, n)     ((o)->ops->getdents(o, fd, b, n))
 #define os_readlinkat(o, d, p, b, n) ((o)->ops->readlinkat(o, d, p, b, n))

@@ -131,6 +131,10 @@ static int ft_fstat(struct os *o, int fd, struct stat *st)
 {
 	FAULT_OR(OSC_fstat, os_fstat(f->under, fd, st));
 }
+static int ft_fsmagic(struct os *o, int fd, uint32_t *ret)
+{
+	FAULT_OR(OSC_fsmagic, os_fsmagic(f->under, fd, ret));
+}
 static int ft_fstatat(struct os *o, int d, const char *p, struct stat *st, int fl)
 {
 	FAULT_OR(OSC_fstatat, os_fstatat(f->under, d, p, st, fl));
@@ -211,6 +215,7 @@ static const struct os_ops fault_ops = {
         .mkdirat = ft_mkdirat,
         .fstat = ft_fstat,
         .fstatat = ft_fstatat,
+        .fsmagic = ft_fsmagic,
         .flock = ft_flock,
         .getdents = ft_getdents,
         .readlinkat = ft_readlinkat,

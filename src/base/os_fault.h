@@ -19,6 +19,7 @@ enum os_call {
 	OSC_mkdirat,
 	OSC_fstat,
 	OSC_fstatat,
+	OSC_fsmagic,
 	OSC_flock,
 	OSC_getdents,
 	OSC_readlinkat,

@@ -14,6 +14,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -86,6 +87,14 @@ static int lx_mkdirat(struct os *o, int dirfd, const char *path, mode_t mode)
 static int lx_fstat(struct os *o, int fd, struct stat *ret)
 {
 	return rc_of(fstat(fd, ret));
+}
+static int lx_fsmagic(struct os *o, int fd, uint32_t *ret)
+{
+	struct statfs fs;
+	if (fstatfs(fd, &fs) < 0)
+		return -errno;
+	*ret = (uint32_t)fs.f_type;
+	return 0;
 }
 static int lx_fstatat(struct os *o, int dirfd, const char *path, struct stat *ret, int flags)
 {
@@ -170,6 +179,7 @@ static const struct os_ops linux_ops = {
         .mkdirat = lx_mkdirat,
         .fstat = lx_fstat,
         .fstatat = lx_fstatat,
+        .fsmagic = lx_fsmagic,
         .flock = lx_flock,
         .getdents = lx_getdents,
         .readlinkat = lx_readlinkat,

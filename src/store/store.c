@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 #include "base/guard.h"
 #include "base/log.h"
@@ -230,11 +229,12 @@ static int refuse_network(struct store *st, struct vx_errinfo *e)
 {
 	static const uint32_t kinds[] = {
 	        0x6969 /* nfs */, 0x517b /* smb */, 0xff534d42 /* cifs */, 0xfe534d42 /* smb2 */};
-	struct statfs fs;
-	if (fstatfs(st->dirfd, &fs) < 0)
-		return fail(e, -errno, "cannot tell the file system of the store's directory", "");
+	uint32_t magic;
+	int rc = os_fsmagic(st->os, st->dirfd, &magic);
+	if (rc < 0)
+		return fail(e, rc, "cannot tell the file system of the store's directory", "");
 	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-		if ((uint32_t)fs.f_type == kinds[i])
+		if (magic == kinds[i])
 			return fail(e, -EOPNOTSUPP,
 			        "the store's directory is on a network file system; name a local one with --store", "");
 	return 0;
@@ -311,6 +311,8 @@ static int open_catalog(struct store *st, struct vx_errinfo *e)
 	int rc = st->read_only ? cat_format(&st->cat) : cat_create(&st->cat);
 	if (rc == -VX_ERR_store_newer)
 		return fail(e, rc, "catalog.db has a newer format than this vexfs knows", "");
+	if (rc == -VX_ERR_store_format && sqlite3_errcode(st->cat.db) == SQLITE_OK)
+		return fail(e, rc, "catalog.db is another program's database", "");
 	if (rc < 0)
 		return fail(e, rc == -ENOENT ? -VX_ERR_store_format : rc, "catalog.db: ", sqlite3_errmsg(st->cat.db));
 	if (have < 0) {

@@ -124,6 +124,7 @@ static void faults(void)
 	/* every other call fails on demand with its errno */
 	const void *m;
 	struct stat st;
+	uint32_t magic;
 	for (int c = 0; c < OSC_N; c++) {
 		os_fault_init(&f, os_real());
 		f.at[c] = 1;
@@ -178,6 +179,9 @@ static void faults(void)
 			break;
 		case OSC_fstatat:
 			rc = os_fstatat(o, dfd, "x", &st, 0);
+			break;
+		case OSC_fsmagic:
+			rc = os_fsmagic(o, dfd, &magic);
 			break;
 		case OSC_flock:
 			rc = os_flock(o, dfd, LOCK_SH);
