@@ -27,6 +27,7 @@ import pathlib
 import platform
 import random
 import shutil
+import signal
 import statistics
 import struct
 import subprocess
@@ -192,6 +193,7 @@ class Box:
 
 def searcher(mnt, stop, count, slow, bad):
     """searches without a pause; each must answer with ten"""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     rng, cs = random.Random(A.seed + 99), centres()
     while not stop.is_set():
         q = one(rng, cs)
@@ -312,4 +314,5 @@ def main():
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))  # whatever ends it, its mounts are taken down
     sys.exit(main())

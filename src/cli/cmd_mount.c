@@ -25,6 +25,7 @@
 #include "server/http.h"
 
 #define CLOSE_WAIT_MS 30000 /* for a daemon that has no mount any more */
+#define TURN_WAIT_MS  5000 /* for another mount of the same DIR that is just beginning */
 
 static bool below(const char *path, const char *dir)
 {
@@ -264,6 +265,17 @@ static bool check_listen(struct serve_cfg *c)
 	return true;
 }
 
+/* Of several mounts of DIR that begin at once, each would find nobody there yet: they take turns, by a lock on DIR that is held until the mount is
+ * there to be seen.  -1: no turn, which keeps nobody from mounting; a lock of another program on DIR, or no locks here, neither. */
+static int take_turn(const char *dir)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (int i = 0; fd >= 0 && i < TURN_WAIT_MS / 10 && flock(fd, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+	        i++)
+		nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+	return fd;
+}
+
 static bool check_mounts(const struct serve_cfg *c)
 {
 	struct cli_mnt *m;
@@ -462,7 +474,7 @@ int cmd_mount(int argc, char **argv)
 	        {"store", required_argument, NULL, 'S'}, {"model", required_argument, NULL, 'm'},
 	        {"mem-limit", required_argument, NULL, 'M'}, {"listen", required_argument, NULL, 'L'},
 	        {"token-file", required_argument, NULL, 'T'}, {"help", no_argument, NULL, 'h'}, {0}};
-	struct serve_cfg c = {.components = ENG_all};
+	struct serve_cfg c = {.components = ENG_all, .turn_fd = -1};
 	int o, word[2];
 
 	while ((o = getopt_long(argc, argv, "fo:h", longs, NULL)) != -1) {
@@ -500,8 +512,10 @@ int cmd_mount(int argc, char **argv)
 		return cli_usage("mount", false);
 	if (!check_listen(&c))
 		return CLI_ERROR;
-	if (!check_dirs(&c, argv[optind], argv[optind + 1]) || !check_mounts(&c) || !check_store(&c) ||
-	        !check_model(&c) || !check_fuse())
+	if (!check_dirs(&c, argv[optind], argv[optind + 1]))
+		return CLI_ERROR;
+	c.turn_fd = take_turn(c.dir);
+	if (!check_mounts(&c) || !check_store(&c) || !check_model(&c) || !check_fuse())
 		return CLI_ERROR;
 	if (c.foreground)
 		return serve_run(&c, -1);
@@ -518,5 +532,7 @@ int cmd_mount(int argc, char **argv)
 		_exit(serve_run(&c, word[1]));
 	}
 	close(word[1]);
+	if (c.turn_fd >= 0)
+		close(c.turn_fd); /* it is the child's now */
 	return wait_for_child(child, word[0], &c);
 }

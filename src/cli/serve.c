@@ -252,6 +252,8 @@ int serve_run(const struct serve_cfg *c, int word_fd)
 		bad = bad ? bad : sentence("the mount's threads cannot start", rc, NULL);
 		goto out;
 	}
+	if (c->turn_fd >= 0)
+		(void)close(c->turn_fd); /* a directory: nothing to lose */
 	if (word_fd >= 0)
 		let_parent_go(word_fd);
 	word_fd = -1;

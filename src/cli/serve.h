@@ -19,6 +19,7 @@ struct serve_cfg {
 	uint32_t stack_warn, stack_critical; /* 0: as in base/conf.h */
 	bool debug; /* ctl knows the verbs that make things fail */
 	bool foreground, allow_other, read_only;
+	int turn_fd; /* closed when the mount serves: others may look then; -1: none */
 };
 /* what the child tells its parent, once, through the pipe */
 struct serve_word {

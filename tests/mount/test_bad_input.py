@@ -2,6 +2,7 @@
 """What is asked wrongly gets a sentence and a non-zero status or an errno; nothing is lost and the mount stays up."""
 import ctypes
 import errno
+import fcntl
 import json
 import math
 import os
@@ -96,6 +97,32 @@ def busy(m):
         refused("umount while a file is open", ["umount", m.mnt], "in use")
     refused("verify --repair of a live mount", ["verify", m.mnt, "--repair"], "umount")
     refused("a command outside any mount", ["search", "x"], "not inside a VexFS mount", cwd="/")
+
+
+def racing(base):
+    """Of four mounts of one DIR that start at once one serves it; the others say by whom."""
+    d = os.path.join(base, "rd")
+    at = [os.path.join(base, f"rm{i}") for i in range(4)]
+    for p in [d] + at:
+        os.makedirs(p)
+    for turn in range(3):
+        kids = [subprocess.Popen([VEXFS, "mount", d, m], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for m in at]
+        said = [(p.communicate()[1].strip(), p.returncode) for p in kids]
+        up = [m for m in at if mounted(m)]
+        eq(len(up), 1, f"four at once: one mount ({said[0][0][:150] or said[1][0][:150]})")
+        pid = json.load(open(up[0] + "/.vexfs/status"))["pid"] if up else 0
+        eq([rc for _, rc in said if rc != 2], [0], "one succeeded, three were refused")
+        ok(all(f"process {pid}" in err for err, rc in said if rc), "they name the process that serves it", detail=said)
+        for m in up:
+            vexfs("umount", m, check=True)
+    ok(not os.listdir(at[0]) and alive(os.getpid()), "and afterwards nothing is mounted")
+    # nobody is kept from mounting by another program's lock on DIR
+    fd = os.open(d, os.O_RDONLY)
+    fcntl.flock(fd, fcntl.LOCK_SH)
+    vexfs("mount", d, at[0], check=True)
+    vexfs("umount", at[0], check=True)
+    os.close(fd)
+    ok(True, "a lock of another program on DIR does not keep it from being mounted")
 
 
 def newer_store(base):
@@ -258,6 +285,7 @@ def main():
         bad_files(m)
         busy(m)
         newer_store(m.base)
+        racing(m.base)
         ok(alive(m.pid) and open(m.p("f")).read() == "file\n", "after all of it the mount is up")
         disk_full(m.base)
     done()
