@@ -77,7 +77,8 @@
 	X(doc_too_large, EFBIG, "the document holds more than is read (64 MiB of text, 128 MiB unpacked)")             \
 	X(doc_parser, EIO, "the document's parser crashed, was stopped or failed; the mount goes on")                  \
 	X(text_too_large, EFBIG, "the file is text but larger than is indexed (64 MiB)")                               \
-	X(ignored, EACCES, "left out of the text index by .gitignore, .vexfsignore or user.vexfs.ignore")
+	X(ignored, EACCES, "left out of the text index by .gitignore, .vexfsignore or user.vexfs.ignore")              \
+	X(text_refused, EINVAL, "the model's endpoint refuses this text, which has no vector; words find it")
 
 enum vx_err {
 	VX_ERR_BASE = 4096,

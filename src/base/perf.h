@@ -31,7 +31,7 @@ enum perf_op {
 	X(parked) X(inline_done) X(ingest_queued) X(ingest_done) X(ingest_failed) X(events_lost) X(stack_warned) \
 	X(stack_refused) X(pool_hits) X(pool_misses) X(tail_rows) X(graph_rebuilt) X(walks) X(fs_read_bytes) \
 	X(fs_write_bytes) X(perm_denied) X(embed_chunks) X(embed_reused) X(embed_files) X(embed_failed) X(embed_queries) \
-	X(note_met) X(note_waits) X(note_met_ingest) X(note_waits_ingest)
+	X(note_met) X(note_waits) X(note_met_ingest) X(note_waits_ingest) X(embed_singly) X(embed_refused)
 /* clang-format on */
 enum perf_counter {
 #define X(n) PERFC_##n,

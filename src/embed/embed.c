@@ -335,6 +335,11 @@ int embed_probe(struct embed *m, struct vx_errinfo *reterr)
 		rc = load(m, reterr);
 	if (rc >= 0)
 		rc = m->ops->encode(m, &t, 1, v, reterr);
+	if (rc == -VX_ERR_text_refused) { /* this one is no worse than any other */
+		rc = -EPROTO;
+		if (reterr)
+			reterr->code = rc;
+	}
 	uint32_t dim = m->info.dim;
 	pthread_mutex_unlock(&m->lock);
 	if (rc >= 0)

@@ -64,7 +64,8 @@ struct embed_info embed_info(struct embed *m);
  * @ret   f32[n][dim]; untouched rows are possible on error
  * Return: 0; -VX_ERR_bad_format, -VX_ERR_not_finite, -VX_ERR_dim_mismatch (an endpoint changed its mind), -VX_ERR_file_changed (the folder's files
  * are others than at open: open it again), -VX_ERR_cancelled, -ENOMEM, network errors as -errno (-ETIMEDOUT, -ECONNREFUSED, -EHOSTUNREACH;
- * -EACCES for a refused key, -EPROTO for an answer that is none).
+ * -EACCES for a refused key, -EPROTO for an answer that is none); -VX_ERR_text_refused: an endpoint will not have one of these texts, or any
+ * text (embed_probe tells which: it says -EPROTO then).
  * A text of which the model knows nothing (a static model and no known token) gives a row of zeros: do not store it.
  * The vector of a text does not depend on what it was batched with, but for the last bits. */
 int embed_encode(struct embed *m, enum embed_use use, const struct embed_text *t, uint32_t n, float *ret,

@@ -8,7 +8,8 @@
  * lengths are vectors of two models.
  *
  * A request that fails for a passing reason (no connection, time limit, 408, 425, 429, 5xx) is repeated after 0.5, 1, 2, 4 … s, at
- * most 30 s, or what Retry-After says up to 60 s.  The key goes out only over https or to this machine, is read anew at each load, and
+ * most 30 s, or what Retry-After says up to 60 s.  Status 400, 413 and 422, a 500 that does not pass, and a vector that holds no number (servers
+ * say null for NaN) may be the text's fault: VX_ERR_text_refused.  The key goes out only over https or to this machine, is read anew at each load, and
  * is in no message.  No redirect is followed. */
 #include "embed/curl_dl.h"
 #include <math.h>
@@ -368,7 +369,20 @@ static int judge(CURLcode cc, long status, bool *ret_again)
 	if (status == 200)
 		return 0;
 	*ret_again = status == 408 || status == 425 || status == 429 || status >= 500;
-	return status == 401 || status == 403 ? -EACCES : status == 404 ? -ENOENT : *ret_again ? -EAGAIN : -EPROTO;
+	switch (status) {
+	case 401:
+	case 403:
+		return -EACCES;
+	case 404:
+		return -ENOENT;
+	case 400: /* too long, for most; llama.cpp and Ollama have said 500 of that */
+	case 413:
+	case 422:
+	case 500:
+		return -VX_ERR_text_refused;
+	default:
+		return *ret_again ? -EAGAIN : -EPROTO;
+	}
 }
 
 /* what the server says went wrong, without what it may echo of ours: the status and its first words */
@@ -385,7 +399,8 @@ static int refuse(struct endpoint *e, int rc, CURLcode cc, long status, struct v
 		sb_u64(&b, (uint64_t)status);
 	}
 	(void)e; /* the body is not shown: it may repeat the request */
-	return emb_fail(reterr, rc, "the endpoint did not answer", sbuf_cstr(&b));
+	return emb_fail(reterr, rc, rc == -VX_ERR_text_refused ? "the endpoint refused" : "the endpoint did not answer",
+	        sbuf_cstr(&b));
 }
 
 static int wait_ns(struct embed *m, uint64_t ns)
@@ -446,7 +461,8 @@ static int one_row(struct embed *m, const json_t *v, float *ret, struct vx_errin
 	json_array_foreach(v, i, x)
 	{
 		if (!json_is_number(x) || !isfinite(json_number_value(x)))
-			return emb_fail(reterr, -EPROTO, "the endpoint's vector holds what is no number", NULL);
+			return emb_fail(
+			        reterr, -VX_ERR_text_refused, "the endpoint's vector holds what is no number", NULL);
 		ret[i] = (float)json_number_value(x);
 	}
 	return 0;

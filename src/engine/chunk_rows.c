@@ -203,6 +203,20 @@ uint32_t chunk_rows_find(const struct eng_coll *c, const uint8_t hash[16], uint6
 		row = r->row[row].same_next;
 	return row;
 }
+static void refused_set(struct chunk_rows *r, struct chunk_file *f, bool refused)
+{
+	r->refused_n += (uint32_t)refused;
+	r->refused_n -= (uint32_t)f->refused;
+	f->refused = refused;
+}
+uint32_t chunk_rows_reask(struct eng_coll *c)
+{
+	uint32_t n = c->chunks->refused_n;
+	for (uint32_t i = 0; n && i < c->chunks->file_cap; i++)
+		if (c->chunks->file[i].oid && c->chunks->file[i].refused)
+			c->chunks->file[i].whole = false;
+	return n;
+}
 int chunk_rows_map(struct eng_coll *c, uint64_t oid, uint64_t ver, const uint32_t *row, uint32_t n)
 {
 	struct chunk_rows *r = c->chunks;
@@ -213,8 +227,11 @@ int chunk_rows_map(struct eng_coll *c, uint64_t oid, uint64_t ver, const uint32_
 		r->row[i].ord = ENG_ROW_NONE;
 	f->ver = ver;
 	f->current = f->whole = true;
+	refused_set(r, f, false);
 	for (uint32_t i = n; i-- > 0;) {
-		if (row[i] == SEM_NOTHING)
+		if (row[i] == SEM_REFUSED)
+			refused_set(r, f, true);
+		if (row[i] == SEM_REFUSED || row[i] == SEM_NOTHING)
 			continue;
 		bool live =
 		        row[i] < c->cap && row[i] < r->cap && (c->flags[row[i]] & ROWF_LIVE) && c->own[row[i]] == oid;
@@ -237,5 +254,6 @@ void chunk_rows_forget(struct eng_coll *c, uint64_t oid)
 		if (f->head == row)
 			chunk_rows_del(c, row, oid);
 	}
+	refused_set(r, f, false);
 	file_close(r, (uint32_t)(f - r->file));
 }

@@ -26,11 +26,12 @@ static int copy_row(struct eng_job *j, struct coll_view *v, uint32_t row, const 
 static void by_model(struct engine *e, struct eng_job *j, const struct eng_obj *o)
 {
 	struct eng_coll *c = coll_get(e, "text");
-	bool has = false;
+	bool has = false, refused = false;
 	if (c && c->chunks) {
 		pthread_mutex_lock(&c->lock);
 		const struct chunk_file *f = chunk_rows_file(c, o->oid);
 		has = f && f->current && f->head != ENG_ROW_NONE;
+		refused = f && f->current && f->refused;
 		pthread_mutex_unlock(&c->lock);
 	}
 	if (has && e->sem) { /* no reference: the last one closes a model, which is not for this thread */
@@ -45,6 +46,8 @@ static void by_model(struct engine *e, struct eng_job *j, const struct eng_obj *
 	coll_put(c);
 	if (o->emb_due && j->ret_state == ENG_STATE_fresh && sem_pending(e))
 		j->ret_state = ENG_STATE_pending;
+	else if (refused && j->ret_state == ENG_STATE_fresh) /* fresh all the same: words find it */
+		j->ret_error = -VX_ERR_text_refused;
 }
 static int get_point(struct engine *e, struct eng_job *j, uint64_t oid, const struct note_stat *st)
 {

@@ -194,10 +194,18 @@ static int load_chunk_rows(void *u, uint32_t cid, uint64_t oid, uint64_t ver, co
 	struct engine *e = ((struct load *)u)->e;
 	struct eng_coll *c = coll_by_cid(e, cid);
 	int rc = 0;
+	bool refused = false;
 	if (c && c->chunks) {
 		pthread_mutex_lock(&c->lock);
 		rc = chunk_rows_map(c, oid, ver, row, n);
+		const struct chunk_file *f = rc < 0 ? NULL : chunk_rows_file(c, oid);
+		refused = f && f->refused;
 		pthread_mutex_unlock(&c->lock);
+	}
+	if (refused) {
+		eng_wrlock(e);
+		sem_refused(e, oid);
+		eng_unlock(e);
 	}
 	coll_put(c);
 	return rc;

@@ -119,6 +119,15 @@ void sem_undue(struct engine *e, struct eng_obj *o)
 		bell_ring(
 		        &e->sem->bell); /* the thread tells those who wait for quiet: they may not be called under this lock */
 }
+void sem_refused(struct engine *e, uint64_t oid)
+{
+	struct sem *s = e->sem;
+	for (uint32_t i = 0; s && i < ENG_ERRORS_KEPT; i++)
+		if (s->refused_oid[i] == oid)
+			return;
+	if (s)
+		s->refused_oid[s->refused_at++ % ENG_ERRORS_KEPT] = oid;
+}
 void sem_text_new(struct engine *e, struct eng_obj *o)
 {
 	pthread_mutex_lock(&e->coll_lock);
@@ -196,7 +205,7 @@ void sem_rescan(struct sem *s)
 bool sem_scanning(struct sem *s)
 {
 	pthread_mutex_lock(&s->lock);
-	bool is = s->scan || s->scan_again || s->want_set;
+	bool is = s->scan || s->scan_again || s->want_set || atomic_load(&s->reask);
 	pthread_mutex_unlock(&s->lock);
 	return is;
 }
@@ -274,6 +283,8 @@ void sem_retry(struct engine *e)
 		pthread_mutex_unlock(&m[i]->lock);
 	}
 	pthread_mutex_unlock(&s->lock);
+	if (!e->cfg.read_only)
+		atomic_store(&s->reask, 1);
 	bell_ring(&s->bell);
 }
 bool sem_quiet(struct engine *e)

@@ -18,7 +18,8 @@
 #define SEM_QUEUE_MAX 16384u
 #define SEM_HOLE      UINT32_MAX /* no vector yet */
 #define SEM_NOTHING   (UINT32_MAX - 1) /* the model knows nothing of that chunk, or will not have it: no vector */
-#define SEM_TRIES     3u
+#define SEM_REFUSED                                                                                                    \
+	(UINT32_MAX - 2) /* its endpoint refuses that chunk, and no other: no vector, and the file says so */
 
 /* ---- chunk_rows.c. [c->lock] ------------------------------------------------------------------------------------------------- */
 struct chunk_file {
@@ -27,6 +28,7 @@ struct chunk_file {
 	uint32_t head; /* its rows, by chunk_row.next */
 	bool current; /* mapped for the text that is searched */
 	bool whole; /* and no chunk lacks a vector */
+	bool refused; /* some chunk of it is SEM_REFUSED */
 };
 struct chunk_row {
 	uint8_t hash[16];
@@ -39,7 +41,7 @@ struct chunk_rows {
 	uint32_t *hash; /* hash -> first row of it */
 	uint32_t hash_cap, hash_n;
 	struct chunk_file *file;
-	uint32_t file_cap, file_n;
+	uint32_t file_cap, file_n, refused_n; /* files with .refused */
 };
 struct chunk_rows *chunk_rows_new(void);
 void chunk_rows_free(struct chunk_rows *r); /* takes NULL */
@@ -52,6 +54,7 @@ struct chunk_file *chunk_rows_file(const struct eng_coll *c, uint64_t oid); /* N
 /* chunk_rows_map - row[n] are the vectors of the file's chunks by ord; its other rows are of none. 0 or -ENOMEM. */
 int chunk_rows_map(struct eng_coll *c, uint64_t oid, uint64_t ver, const uint32_t *row, uint32_t n);
 void chunk_rows_forget(struct eng_coll *c, uint64_t oid); /* its rows die, its entry goes */
+uint32_t chunk_rows_reask(struct eng_coll *c); /* files with refused chunks are not whole any more. How many */
 
 /* ---- sem_model.c ------------------------------------------------------------------------------------------------------------- */
 enum sem_state { SEM_cold, SEM_ready, SEM_failed };
@@ -80,7 +83,8 @@ void sem_model_put(struct sem_model *s); /* takes NULL */
 int sem_model_open(struct sem_model *s);
 void sem_model_fail(struct sem_model *s, int rc, const struct vx_errinfo *err);
 bool sem_model_due(struct sem_model *s, uint64_t *ret_wait_ns); /* may it be tried (again) now? */
-/* sem_model_encode - waits; what goes wrong becomes the model's state */
+/* sem_model_encode - waits; what goes wrong becomes the model's state, but for what is a text's own fault: -VX_ERR_not_finite,
+ * -VX_ERR_text_refused (of a model that has just embedded another text) */
 int sem_model_encode(struct sem_model *s, enum embed_use use, const struct embed_text *t, uint32_t n, float *ret);
 uint64_t sem_model_idle(
         struct sem_model *s, uint64_t after_ns); /* drop what nobody uses; ns to look again, or WQ_FOREVER */
@@ -105,6 +109,9 @@ struct sem {
 	struct wq ask_q;
 	struct bell bell;
 	struct thread embedder, asker;
+	_Atomic int reask; /* refused texts are to be tried once more */
+	uint64_t refused_oid[ENG_ERRORS_KEPT]; /* [objects] files with refused texts, the last ones, a ring */
+	uint32_t refused_at;
 	uint32_t stored_cid; /* what the catalog says answers */
 	char *stored_folder;
 };
@@ -115,13 +122,14 @@ int sem_start(struct engine *e); /* threads */
 void sem_stop(struct engine *e);
 void sem_due(struct engine *e, struct eng_obj *o); /* [objects, write] its chunks may lack vectors */
 void sem_undue(struct engine *e, struct eng_obj *o); /* [objects, write] */
+void sem_refused(struct engine *e, uint64_t oid); /* [objects, write] the file has a text that the model refuses */
 void sem_obj_gone(struct engine *e, struct eng_obj *o); /* [objects, write] */
 uint64_t sem_pending(struct engine *e); /* files without all their vectors, as far as is known; 0 without a model */
 void sem_text_new(
         struct engine *e, struct eng_obj *o); /* [objects, write] another text of it is searched now, or none */
 void sem_forget(struct engine *e); /* the objects are cleared */
 int sem_want(struct engine *e, const char *folder); /* this model from now on; NULL: none */
-void sem_retry(struct engine *e); /* a model that failed is tried now */
+void sem_retry(struct engine *e); /* a model that failed is tried now, and so is what it refused */
 bool sem_quiet(struct engine *e); /* nothing to wait for: all is embedded, or can't be for now */
 struct sem_model *sem_answer(struct engine *e); /* +1 ref; NULL: no model answers */
 struct sem_model *sem_target(struct engine *e); /* +1 ref */

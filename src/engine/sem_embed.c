@@ -5,6 +5,9 @@
  * as soon as it is made, so a kill costs one batch.  At the end one change tells which row belongs to which chunk and lets the rows
  * die that no chunk has any more.  If the text was replaced meanwhile that change is refused and the file is looked at again.
  *
+ * A batch that the model's endpoint refuses, while it takes another text, is asked for again text by text; a text refused alone has no vector
+ * (SEM_REFUSED), which its file tells.  So many requests and no more: it is asked about again when the file is edited or somebody says `retry`.
+ *
  * A model that fails costs nothing but time: chunks known by their hashes are still mapped, the others stay holes, the file stays due.
  * Nobody waits for this thread but who asked to; it holds e->objects for table look-ups alone. */
 #include <math.h>
@@ -37,6 +40,7 @@ struct embedding {
 	struct embed_text text[EMB_BATCH];
 	uint8_t hash[EMB_BATCH][16];
 	uint32_t ord[EMB_BATCH], n;
+	bool refused[EMB_BATCH];
 	float *vec; /* EMB_BATCH * dim */
 	uint32_t vec_dim;
 };
@@ -117,23 +121,41 @@ static bool zero(const float *v, uint32_t n)
 			return false;
 	return true;
 }
+/* one of the batch is refused, or has no vector of numbers: which? @why of the batch */
+static int singly(struct embedding *x, int why)
+{
+	bool first = !perf_get(PERFC_embed_refused);
+	for (uint32_t i = 0; i < x->n; i++) {
+		float *v = x->vec + (size_t)i * x->vec_dim;
+		int rc = why;
+		if (x->n > 1) {
+			perf_add(PERFC_embed_singly, 1);
+			rc = sem_model_encode(x->m, EMBED_document, &x->text[i], 1, v);
+		}
+		x->refused[i] = rc == -VX_ERR_text_refused;
+		if (x->refused[i])
+			perf_add(PERFC_embed_refused, 1);
+		else if (rc == -VX_ERR_not_finite)
+			memset(v, 0, (size_t)x->vec_dim * sizeof(*v));
+		else if (rc < 0)
+			return rc;
+	}
+	if (first && perf_get(PERFC_embed_refused))
+		log_rc(LOGL_warn,
+		        "engine: a text has no vector; user.vexfs.error and `vexfs status` tell of which files",
+		        -VX_ERR_text_refused);
+	return 0;
+}
 static int encode(struct embedding *x)
 {
 	uint64_t t0 = os_mono_ns(x->e->os);
 	/* questions go first */
 	for (unsigned i = 0; i < 64 && atomic_load(&x->s->asking) && !eng_stopping(x->e); i++)
 		bell_wait(&x->s->bell, bell_rings(&x->s->bell), 5000000);
+	memset(x->refused, 0, sizeof(x->refused));
 	int rc = sem_model_encode(x->m, EMBED_document, x->text, x->n, x->vec);
-	for (uint32_t i = 0; rc == -VX_ERR_not_finite && i < x->n; i++) { /* one of them: which? */
-		float *v = x->vec + (size_t)i * x->vec_dim;
-		int one = sem_model_encode(x->m, EMBED_document, &x->text[i], 1, v);
-		if (one == -VX_ERR_not_finite)
-			memset(v, 0, (size_t)x->vec_dim * sizeof(*v));
-		else if (one < 0)
-			rc = one;
-		if (i + 1 == x->n && rc == -VX_ERR_not_finite)
-			rc = 0;
-	}
+	if (rc == -VX_ERR_not_finite || rc == -VX_ERR_text_refused)
+		rc = singly(x, rc);
 	perf_op(PERF_embed_batch, os_mono_ns(x->e->os) - t0, x->n);
 	return rc;
 }
@@ -154,7 +176,9 @@ static int flush(struct embedding *x)
 	perf_add(PERFC_embed_chunks, n);
 	for (uint32_t i = 0; i < n; i++) {
 		const float *v = x->vec + (size_t)i * x->vec_dim;
-		if (zero(v, x->vec_dim))
+		if (x->refused[i])
+			x->map[x->ord[i]] = SEM_REFUSED;
+		else if (zero(v, x->vec_dim))
 			x->map[x->ord[i]] = SEM_NOTHING;
 		else
 			VX_TRY(row_put(x, x->hash[i], v, &x->map[x->ord[i]]));
@@ -229,6 +253,9 @@ static int map_visible(struct eng_op *o, int rc)
 	for (uint32_t i = 0; rc >= 0 && i < o->op.drop_n; i++)
 		if (o->op.drop[i] < c->cap && c->own[o->op.drop[i]] == o->op.oid)
 			coll_row_dead(c, o->op.drop[i]);
+	const struct chunk_file *f = chunk_rows_file(c, o->op.oid);
+	if (f && f->refused)
+		sem_refused(e, o->op.oid);
 	pthread_cond_broadcast(&c->idle);
 	pthread_mutex_unlock(&c->lock);
 	eng_unlock(e);
@@ -496,6 +523,18 @@ static bool one(struct embedding *x)
 	}
 	return true;
 }
+/* somebody has asked for what was refused to be tried again */
+static void reask(struct embedding *x)
+{
+	if (!x->may_embed || !atomic_exchange(&x->s->reask, 0))
+		return;
+	pthread_mutex_lock(&x->c->lock);
+	uint32_t n = chunk_rows_reask(x->c);
+	pthread_mutex_unlock(&x->c->lock);
+	pthread_mutex_lock(&x->s->lock);
+	x->s->scan_again |= n > 0;
+	pthread_mutex_unlock(&x->s->lock);
+}
 /* one round. ns to wait for the next, 0: at once */
 static uint64_t step(struct embedding *x)
 {
@@ -518,6 +557,7 @@ static uint64_t step(struct embedding *x)
 	if (atomic_load(&s->ready) && !e->cfg.read_only) {
 		x->c = m->c;
 		x->may_embed = can;
+		reask(x);
 		bool more = one(x);
 		if (!more)
 			maybe_switch(s, m);

@@ -128,9 +128,16 @@ int sem_model_encode(struct sem_model *s, enum embed_use use, const struct embed
 {
 	struct vx_errinfo err = {.position = -1};
 	atomic_store(&s->used_ns, os_mono_ns(s->e->os));
-	int rc = embed_encode(use == EMBED_query ? s->ask : s->m, use, t, n, ret, &err);
+	struct embed *m = use == EMBED_query ? s->ask : s->m;
+	int rc = embed_encode(m, use, t, n, ret, &err);
+	if (rc == -VX_ERR_text_refused) { /* these texts, or any? */
+		int probe = embed_probe(m, &err);
+		rc = probe < 0 ? probe : rc;
+	}
 	atomic_store(&s->used_ns, os_mono_ns(s->e->os));
-	if (rc < 0 && rc != -VX_ERR_cancelled && rc != -VX_ERR_not_finite)
+	if (rc == -VX_ERR_text_refused)
+		good(s);
+	else if (rc < 0 && rc != -VX_ERR_cancelled && rc != -VX_ERR_not_finite)
 		sem_model_fail(s, rc, &err);
 	else if (rc >= 0)
 		good(s);

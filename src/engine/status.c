@@ -96,17 +96,6 @@ static void model(struct engine *e, struct sbuf *b)
 	pthread_mutex_unlock(&s->lock);
 	sb_ch(b, '}');
 }
-static void embedding(struct engine *e, struct sbuf *b)
-{
-	key(b, "embedding");
-	sb_ch(b, '{');
-	num(b, "pending", sem_pending(e));
-	num(b, "files", perf_get(PERFC_embed_files));
-	num(b, "chunks", perf_get(PERFC_embed_chunks));
-	num(b, "reused", perf_get(PERFC_embed_reused));
-	num(b, "failed", perf_get(PERFC_embed_failed));
-	sb_ch(b, '}');
-}
 static void components(struct engine *e, struct sbuf *b)
 {
 	pthread_mutex_lock(&e->life);
@@ -219,8 +208,22 @@ static void stack_of_ended(struct sbuf *b)
 	for (unsigned op = 0; op < PERF_OP_N && op < STACK_OPS_MAX; op++)
 		stack_mark(b, "ended", op, stack_op_high_ended(op, false), stack_limit_critical());
 }
-/* the files that came to state error last, newest first, and why */
-static void errors(struct engine *e, struct eng_job *j, struct sbuf *b)
+/* [objects] 0, or why a chunk of the file has no vector */
+static int refused(struct engine *e, uint64_t oid)
+{
+	struct eng_coll *c = coll_get(e, "text");
+	bool is = false;
+	if (c && c->chunks) {
+		pthread_mutex_lock(&c->lock);
+		const struct chunk_file *f = chunk_rows_file(c, oid);
+		is = f && f->current && f->refused;
+		pthread_mutex_unlock(&c->lock);
+	}
+	coll_put(c);
+	return is ? -VX_ERR_text_refused : 0;
+}
+/* the files of a ring (those that came to state error last, or that the model refuses), newest first, and why */
+static void errors(struct engine *e, struct eng_job *j, struct sbuf *b, const uint64_t *ring, const uint32_t *at)
 {
 	char *path = arena_alloc(j->arena, CONF_PATH_MAX + 1);
 	if (!path)
@@ -228,24 +231,42 @@ static void errors(struct engine *e, struct eng_job *j, struct sbuf *b)
 	key(b, "errors");
 	sb_ch(b, '[');
 	eng_rdlock(e);
-	for (uint32_t i = 0, seen = 0; i < e->err_n && i < ENG_ERRORS_KEPT; i++) {
-		uint64_t oid = e->err_oid[(e->err_n - 1 - i) % ENG_ERRORS_KEPT];
+	for (uint32_t i = 0, seen = 0; i < *at && i < ENG_ERRORS_KEPT; i++) {
+		uint64_t oid = ring[(*at - 1 - i) % ENG_ERRORS_KEPT];
 		const struct eng_obj *o = obj_by_oid(&e->t, oid);
 		for (uint32_t k = 0; k < i && o; k++) /* once each */
-			if (e->err_oid[(e->err_n - 1 - k) % ENG_ERRORS_KEPT] == oid)
+			if (ring[(*at - 1 - k) % ENG_ERRORS_KEPT] == oid)
 				o = NULL;
-		if (!o || o->text_state != STORE_TEXT_error || obj_path(o, path, CONF_PATH_MAX + 1) < 0)
+		int why = !o                   ? 0
+		          : ring == e->err_oid ? o->text_state == STORE_TEXT_error ? o->text_error : 0
+		                               : refused(e, oid);
+		if (!why || obj_path(o, path, CONF_PATH_MAX + 1) < 0)
 			continue;
 		if (seen++)
 			sb_ch(b, ',');
 		sb_ch(b, '{');
 		str(b, "path", path);
-		str(b, "code", err_name(o->text_error));
-		str(b, "reason", err_text(o->text_error));
+		str(b, "code", err_name(why));
+		str(b, "reason", err_text(why));
 		sb_ch(b, '}');
 	}
 	eng_unlock(e);
 	sb_ch(b, ']');
+}
+static void embedding(struct engine *e, struct eng_job *j, struct sbuf *b)
+{
+	key(b, "embedding");
+	sb_ch(b, '{');
+	num(b, "pending", sem_pending(e));
+	num(b, "files", perf_get(PERFC_embed_files));
+	num(b, "chunks", perf_get(PERFC_embed_chunks));
+	num(b, "reused", perf_get(PERFC_embed_reused));
+	num(b, "failed", perf_get(PERFC_embed_failed));
+	num(b, "singly", perf_get(PERFC_embed_singly));
+	num(b, "refused", perf_get(PERFC_embed_refused));
+	if (e->sem)
+		errors(e, j, b, e->sem->refused_oid, &e->sem->refused_at);
+	sb_ch(b, '}');
 }
 int status_run(struct engine *e, struct eng_job *j)
 {
@@ -281,10 +302,10 @@ int status_run(struct engine *e, struct eng_job *j)
 	num(&b, "done", owner ? atomic_load(&e->ingest_done) : 0);
 	num(&b, "failed", owner ? atomic_load(&e->ingest_failed) : 0);
 	if (owner)
-		errors(e, j, &b);
+		errors(e, j, &b, e->err_oid, &e->err_n);
 	sb_ch(&b, '}');
 	if (owner)
-		embedding(e, &b);
+		embedding(e, j, &b);
 	if (owner && ready) {
 		struct store_stats s;
 		store_stats(e->st, &s);

@@ -2,8 +2,8 @@
 """Text found by meaning, on a real mount: toy models whose vectors this test works out itself, as files and behind an endpoint.
 
 Ingest, hybrid and vector searches against brute force; what an edit, a copy, a rename, a remount embeds; "phrases", -not, path: ext: size>
-against an oracle; a change of model while searches go on, and who waits meanwhile; an endpoint that is down, slow, wrong, talks nonsense; chunks and
-vectors damaged on the disk; kill -9 in the middle.
+against an oracle; a change of model while searches go on, and who waits meanwhile; an endpoint that is down, slow, wrong, talks nonsense, refuses
+some texts; chunks and vectors damaged on the disk; kill -9 in the middle.
 """
 import errno
 import glob
@@ -405,6 +405,75 @@ def endpoint_troubles(base):
         ep.close()
 
 
+def refused(base):
+    """texts that the endpoint refuses: the others have vectors, these are told, asked about so often and no more"""
+    toy = Toy("ref")
+    ep = Endpoint(toy)
+    ep.folder(base + "/ref", batch=8)
+    ep.refuse = {"qqfour": 400, "qqbig": 413, "qqodd": 422, "qqfive": 500, "qqnan": None}
+    bad = {f"{w}.txt": f"{w} violin {i}\n" for i, w in enumerate(ep.refuse)}
+    long = "".join(f"# {w}\n\n{w} " + "".join(f"{w[:2]}{i} erat\n" for i in range(240)) + "\n" for w in ("feline", "qqbig ledger", "monsoon"))
+    files = notes()
+    why = "the model's endpoint refuses this text"
+
+    def asked(w):
+        return sum(w in t for t in ep.texts)
+
+    def best(m, q, w):
+        """is long.md found by the chunk that has w?"""
+        got = [r["score"] for r in find(m, q, mode="vector")["results"] if r["path"] == "long.md"]
+        return len(got) == 1 and abs(got[0] - toy.cos(q, w)) < 2e-3
+
+    def told(m):
+        return sorted(x["path"] for x in emb(m)["errors"])
+    try:
+        with Mount("--model", base + "/ref") as m:
+            fill(m, {**files, **bad, "long.md": long})
+            st = emb(m)
+            eq((model(m)["state"], st["pending"], st["failed"], m.status()["complete"]), ("ready", 0, 0, True), "the model goes on, nothing is pending")
+            n = len(files) + len(bad) + int(attr(m, "long.md", "chunks"))
+            eq((st["refused"], st["chunks"]), (len(bad) + 1, n), "each text refused is counted, and no other")
+            eq([c["points"] for c in m.status()["collections"] if c["name"] == "text"], [n - len(bad) - 1], "a vector less for each")
+            got = [(r["path"], r["score"]) for r in find(m, "thunder feline", mode="vector")["results"] if r["path"] != "long.md"]
+            ok(same_order(got, by_meaning(toy, files, "thunder feline")), "the others are found by meaning, the refused are not", detail=got)
+            eq([paths(find(m, f"qq{w}", mode="text")) for w in ("four", "odd", "five", "nan")],
+               [[f"qq{w}.txt"] for w in ("four", "odd", "five", "nan")], "words find these")
+            eq([best(m, q, w) for q, w in (("puma", "feline"), ("hail", "monsoon"), ("payment", "ledger"))], [True, True, False],
+               "a file's other chunks are found by meaning")
+            eq({attr(m, p, "state") for p in [*bad, "long.md"]}, {"fresh"}, "their state is what it was")
+            ok(all(attr(m, p, "error").startswith(why) for p in [*bad, "long.md"]), "each tells why", detail=attr(m, "qqbig.txt", "error"))
+            eq((attr(m, "n00.txt", "error"), attr(m, "qqbig.txt", "model")), ("ENODATA", "ENODATA"), "the others tell nothing")
+            eq(told(m), sorted([*bad, "long.md"]), "the status names them")
+            most = max(asked(w) for w in ep.refuse if w != "qqbig")
+            ok(most <= 2, "asked at most twice about each", detail=most)
+            n = len(ep.texts)
+            m.umount()
+            m.mount()
+            m.wait()
+            eq((len(ep.texts) - n, emb(m)["pending"], told(m)), (0, 0, sorted([*bad, "long.md"])), "a remount asks nothing, and tells them still")
+            ok(attr(m, "long.md", "error").startswith(why), "as the file does")
+            m.write("qqfour.txt", "feline instead\n")
+            m.write("qqodd.txt", "qqodd violin again\n")
+            n = asked("qqodd")
+            m.wait()
+            eq((attr(m, "qqfour.txt", "error"), asked("qqodd") - n in (1, 2)), ("ENODATA", True), "an edit asks again: taken, or refused again")
+            ok("qqfour.txt" in paths(find(m, "puma", mode="vector")), "what is taken now is found")
+            n = len(ep.texts)
+            ep.refuse = {"qqodd": 422}
+            eq(m.ask("retry").get("error"), None, "all are asked once more on demand")
+            m.wait()
+            ok(told(m) == ["qqodd.txt"] and 0 < len(ep.texts) - n <= 12, "refused is what still is", detail=(told(m), ep.texts[n:]))
+            ok(best(m, "payment", "ledger") and attr(m, "long.md", "error") == "ENODATA", "the rest has its vectors")
+            eq(m.ask("search", text="qqodd", mode="vector").get("error", {}).get("code"), "text_refused", "a question that is refused is said to be")
+            a = find(m, "qqodd violin")
+            ok(paths(a)[:1] == ["qqodd.txt"] and not a["complete"], "or is one by words", detail=a)
+            eq((model(m)["state"], emb(m)["failed"]), ("ready", 0), "and costs the model nothing")
+            m.umount()
+            eq(vexfs("verify", m.dir)[0], 0, "verify finds a clean store")
+    finally:
+        ep.close()
+
+
 def killed_in_the_middle(base):
     toy = Toy("ep")
     ep = Endpoint(toy)
@@ -444,5 +513,6 @@ with Mount(start=False) as home:
     waiting_meanwhile(home.base)
     damaged(home.base)
     endpoint_troubles(home.base)
+    refused(home.base)
     killed_in_the_middle(home.base)
 done()

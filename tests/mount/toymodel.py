@@ -68,10 +68,12 @@ class Toy:
 
 
 class Endpoint:
-    """/v1/embeddings on 127.0.0.1.  mode: ok, wrong_dim, garbage, error; gate: while clear, requests wait (after `free` more of them)"""
+    """/v1/embeddings on 127.0.0.1.  mode: ok, wrong_dim, garbage, error; gate: while clear, requests wait (after `free` more of them);
+    refuse: texts that have this word -> the HTTP status they are answered with, or None for a vector of nulls"""
 
     def __init__(self, toy):
         self.toy, self.mode, self.texts = toy, "ok", []
+        self.refuse = {}
         self.gate, self.free, self.lock = threading.Event(), 0, threading.Lock()
         self.gate.set()
         outer = self
@@ -104,14 +106,23 @@ class Endpoint:
             self.gate.wait(60)
         with self.lock:
             self.texts += texts
-        if self.mode == "garbage":
+        status = 500 if self.mode == "error" else 200
+        for word, code in self.refuse.items():
+            if any(word in t for t in texts):
+                status = code or status
+        if status != 200:
+            body = b'{"error":"no"}'
+        elif self.mode == "garbage":
             body = b"<html>no json here"
         else:
             dim = self.toy.dim + (1 if self.mode == "wrong_dim" else 0)
             data = [{"index": i, "embedding": ((self.toy.vector(t) or [1e-3] * self.toy.dim) + [0.0])[:dim]} for i, t in enumerate(texts)]
+            for i, t in enumerate(texts):
+                if any(w in t and code is None for w, code in self.refuse.items()):
+                    data[i]["embedding"] = [None] * dim
             body = json.dumps({"data": data}).encode()
         try:
-            h.send_response(500 if self.mode == "error" else 200)
+            h.send_response(status)
             h.send_header("Content-Length", str(len(body)))
             h.end_headers()
             h.wfile.write(body)

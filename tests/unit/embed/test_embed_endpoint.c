@@ -11,6 +11,7 @@ enum act {
 	GOOD,
 	REVERSED,
 	STATUS_500,
+	STATUS_503,
 	STATUS_429,
 	STATUS_401,
 	STATUS_400,
@@ -103,6 +104,9 @@ static void serve_one(int c)
 	switch (act) {
 	case STATUS_500:
 		say(c, "500 Oops", "", "{\"error\":\"secret sesame-1\"}");
+		break;
+	case STATUS_503:
+		say(c, "503 Later", "", "");
 		break;
 	case STATUS_429:
 		say(c, "429 Slow down", "Retry-After: 1\r\n", "");
@@ -259,14 +263,15 @@ static void test_failures(void)
 		const char *what;
 	} c[] = {
 	        {STATUS_500, 2, ",\"dim\":4", 0, 3, 1500, "500 twice, then good"},
-	        {STATUS_500, 0, ",\"dim\":4,\"retries\":3", -EAGAIN, 4, 3500, "500 for ever"},
+	        {STATUS_500, 0, ",\"dim\":4,\"retries\":3", -VX_ERR_text_refused, 4, 3500, "500 for ever"},
 	        {STATUS_429, 1, ",\"dim\":4", 0, 2, 1000, "429 with Retry-After"},
 	        {HANG_UP, 1, ",\"dim\":4", 0, 2, 500, "hangs up, then good"},
 	        {HANG_UP, 0, ",\"dim\":4,\"retries\":1", -ECONNRESET, 2, 500, "hangs up"},
 	        {SLOW, 0, ",\"dim\":4,\"retries\":1,\"timeout_ms\":80", -ETIMEDOUT, 2, 500, "never answers"},
 	        {DRIP, 0, ",\"dim\":4,\"retries\":0,\"timeout_ms\":80", -ETIMEDOUT, 1, 0, "answers without end"},
 	        {STATUS_401, 0, ",\"dim\":4", -EACCES, 1, 0, "401"},
-	        {STATUS_400, 0, ",\"dim\":4", -EPROTO, 1, 0, "400"},
+	        {STATUS_503, 0, ",\"dim\":4,\"retries\":1", -EAGAIN, 2, 500, "503 for ever"},
+	        {STATUS_400, 0, ",\"dim\":4", -VX_ERR_text_refused, 1, 0, "400"},
 	        {GARBAGE, 0, ",\"dim\":4", -EPROTO, 1, 0, "no JSON"},
 	        {EMPTY, 0, ",\"dim\":4", -EPROTO, 1, 0, "an empty answer"},
 	        {HALF, 0, ",\"dim\":4", -EPROTO, 1, 0, "half an answer"},
@@ -274,7 +279,7 @@ static void test_failures(void)
 	        {WRONG_DIM, 0, ",\"dim\":4", -VX_ERR_dim_mismatch, 1, 0, "vectors of another length"},
 	        {TOO_FEW, 0, ",\"dim\":4", -EPROTO, 1, 0, "too few vectors"},
 	        {TWICE, 0, ",\"dim\":4", -EPROTO, 1, 0, "one index twice"},
-	        {NAN_WORD, 0, ",\"dim\":3", -EPROTO, 1, 0, "a word among the numbers"},
+	        {NAN_WORD, 0, ",\"dim\":3", -VX_ERR_text_refused, 1, 0, "a word among the numbers"},
 	};
 	static float v[40];
 	struct vx_errinfo e;

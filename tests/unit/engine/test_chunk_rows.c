@@ -12,6 +12,7 @@ static struct { /* oracle; oid 0: no row */
 	uint64_t oid;
 	uint32_t hash, ord;
 } want[ROWS];
+static bool refused[FILES + 1];
 static uint64_t rnd_state;
 
 static uint32_t rnd(uint32_t n)
@@ -81,21 +82,23 @@ static bool hash_right(uint32_t h)
 static void map(uint64_t oid)
 {
 	uint32_t row[32], n = rnd(32);
-	bool whole = true;
+	bool whole = true, no = false;
 	for (uint32_t i = 0; i < ROWS; i++)
 		if (want[i].oid == oid)
 			want[i].ord = ENG_ROW_NONE;
 	for (uint32_t i = 0; i < n; i++) {
-		row[i] = rnd(8) ? rnd(ROWS) : rnd(2) ? SEM_HOLE : SEM_NOTHING;
+		row[i] = rnd(8) ? rnd(ROWS) : rnd(2) ? SEM_HOLE : rnd(2) ? SEM_NOTHING : SEM_REFUSED;
 		if (row[i] < ROWS && want[row[i]].oid == oid)
 			want[row[i]].ord = want[row[i]].ord < i ? want[row[i]].ord : i; /* the lowest */
-		else if (row[i] != SEM_NOTHING)
+		else if (row[i] != SEM_NOTHING && row[i] != SEM_REFUSED)
 			whole = false;
+		no |= row[i] == SEM_REFUSED;
 	}
+	refused[oid] = no;
 	if (chunk_rows_map(c, oid, 7, row, n) < 0)
 		exit(1);
 	const struct chunk_file *f = chunk_rows_file(c, oid);
-	if (!f || !f->current || f->whole != whole || f->ver != 7)
+	if (!f || !f->current || f->whole != whole || f->refused != no || f->ver != 7)
 		T_OK(false, "what a mapping says of file %u", (unsigned)oid);
 }
 static void step(void)
@@ -110,6 +113,7 @@ static void step(void)
 		if (rnd(20))
 			break;
 		chunk_rows_forget(c, oid);
+		refused[oid] = false;
 		for (uint32_t i = 0; i < ROWS; i++)
 			if (want[i].oid == oid)
 				gone(i);
@@ -144,15 +148,20 @@ int main(void)
 		step();
 		if (i % 97)
 			continue;
-		for (uint64_t oid = 1; oid <= FILES; oid++)
+		uint32_t n = 0;
+		for (uint64_t oid = 1; oid <= FILES; oid++) {
 			wrong += !file_right(oid);
+			n += refused[oid];
+		}
+		wrong += n != c->chunks->refused_n;
 		for (uint32_t h = 0; h < HASHES; h++)
 			wrong += !hash_right(h);
 	}
 	T_EQ(wrong, 0, "files' lists and hashes' rows that are not what the arrays say");
 	for (uint64_t oid = 1; oid <= FILES; oid++)
 		chunk_rows_forget(c, oid);
-	T_OK(!c->chunks->file_n && !c->chunks->hash_n && !c->live_n, "forgotten: nothing is left");
+	T_OK(!c->chunks->file_n && !c->chunks->refused_n && !c->chunks->hash_n && !c->live_n,
+	        "forgotten: nothing is left");
 	/* a large text replaced by another: the old rows lie behind the new ones, and each is taken out where it is */
 	for (uint32_t i = 0; i < 200000; i++) {
 		uint8_t hash[16] = {0};
