@@ -63,10 +63,9 @@ with Mount(start=False) as m:
         ok(same(answer(m.ask("search", text=q, mode="vector", combine="max", k=100)), best), f"{q}: which is max")
         top = answer(m.ask("search", text=q, mode="vector", combine="sum", k=3))
         eq([p for p, _ in top], [p for p, _ in answer(a)][:3], f"{q}: the first three of all")
-        best_chunk = {}
-        for r in chunks:
-            best_chunk.setdefault(r["path"], r["locator"])
-        eq([r["locator"] for r in a["results"]], [best_chunk[r["path"]] for r in a["results"]], f"{q}: a file is shown at its best chunk")
+        score = {(r["path"], *r["locator"]["bytes"]): r["score"] for r in chunks}  # two chunks may be as good as one another
+        ok(all(score[(r["path"], *r["locator"]["bytes"])] > best[r["path"]] - 1e-3 for r in a["results"]), f"{q}: a file is shown at its best chunk",
+           detail=(a, best))
         cut = (sums[order[2]] + sums[order[3]]) / 2
         eq(len(m.ask("search", text=q, mode="vector", combine="sum", k=100, min_score=cut)["results"]), 3, f"{q}: min_score is of the sum")
     ok(several > 20, f"files have several chunks ({several})")
