@@ -398,6 +398,7 @@ struct engine {
 	        loose_q; /* [objects] lost their last known name behind the mount: what follows may tell the new one */
 	_Atomic uint64_t pending; /* objects queued or in work */
 	_Atomic uint64_t ingest_queued, ingest_done, ingest_failed;
+	_Atomic bool ingest_held; /* it keeps still and looks by itself */
 
 	/* collections */
 	pthread_mutex_t coll_lock; /* guards the list; taken after objects, before a collection's own */
@@ -468,6 +469,7 @@ int job_refuse(struct eng_job *j, int rc, const char *detail); /* fills rc and e
 int job_finish(struct engine *e, struct eng_job *j, int rc, bool parked); /* ENG_DONE, or done() is called */
 int job_push(struct engine *e, struct wq *q, struct eng_job *j); /* parks */
 void job_wait_check(struct engine *e);
+bool job_waiting(struct engine *e); /* does anybody wait for quiet? */
 void job_poke(struct engine *e); /* eng_poke without the snapshots' engines */
 void search_thread(void *arg);
 void update_thread(void *arg);

@@ -29,14 +29,14 @@ struct ign_stamp {
 };
 struct ign_dir {
 	char *path; /* relative to the root, "" for it; NULL: a free place */
-	uint64_t used;
+	uint64_t used, seen; /* seen: the asking in which it was last compared with the disk */
 	struct ign_stamp dir, file[LISTS];
 	bool marked;
 	struct text_ignore *list[LISTS];
 };
 struct ignore {
 	struct engine *e;
-	uint64_t clock;
+	uint64_t clock, asking;
 	struct ign_dir dir[DIRS_MAX];
 	char *sub; /* SUB_MAX bytes */
 };
@@ -120,7 +120,7 @@ static struct text_ignore *read_list(struct ignore *g)
 	mem_free(MEM_engine, p);
 	return t;
 }
-/* the rules of one directory, as its files are now. NULL: no memory */
+/* the rules of one directory, as its files were in this asking. NULL: no memory */
 static struct ign_dir *rules_of(struct ignore *g, const char *path)
 {
 	struct ign_dir *d = NULL, *oldest = &g->dir[0];
@@ -140,6 +140,9 @@ static struct ign_dir *rules_of(struct ignore *g, const char *path)
 		d->dir.ino = UINT64_MAX;
 	}
 	d->used = ++g->clock;
+	if (d->seen == g->asking)
+		return d; /* each directory is asked about by every name below it */
+	d->seen = g->asking;
 	struct ign_stamp now = stamp_at(g, path, "", S_IFDIR);
 	if (memcmp(&now, &d->dir, sizeof(now)) != 0) {
 		d->dir = now;
@@ -189,6 +192,7 @@ bool ignore_says(struct ignore *g, const char *path)
 	if (!p)
 		return false;
 	memcpy(p, path, n + 1);
+	g->asking++;
 	struct ign_dir *d = rules_of(g, "");
 	yes = d && d->marked;
 	for (size_t at = 0; !yes && at < n;) { /* each directory on the way, then the file */

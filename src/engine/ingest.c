@@ -24,6 +24,9 @@
 #define INGEST_TRIES     3u
 #define INGEST_LATER_MAX 65536u
 #define INGEST_AGAIN_NS  1000000000ull
+#define BURST_MIN        64u /* files that wait */
+#define BURST_LOOK_NS    20000000ull
+#define BURST_MAX_NS     500000000ull
 
 struct later {
 	uint64_t oid, due_ns;
@@ -45,6 +48,7 @@ struct ingest {
 	uint32_t text_n, chunk_n, chunk_all;
 	uint64_t oid, ver;
 	bool unflushed; /* commits are on their way that nobody has asked for */
+	uint64_t burst_ns, burst_queued;
 };
 #define INGEST_TEXT_MAX (INGEST_BATCH * (TEXT_CHUNK_MAX + 1))
 
@@ -648,6 +652,27 @@ static bool ingest_step(struct ingest *g)
 	mem_free(MEM_engine, w);
 	return got;
 }
+/* While files arrive by the score (an archive is unpacked, a program built) ingest keeps still, for half a second at most: what is gone again by
+ * then costs nothing, and the files come first. Unless somebody waits for it. Return whether it kept still; @seen: of the bell */
+static bool burst_hold(struct ingest *g, uint64_t seen)
+{
+	struct engine *e = g->e;
+	uint64_t queued = atomic_load(&e->ingest_queued), now = os_mono_ns(os_real());
+	bool more = queued != g->burst_queued;
+	g->burst_queued = queued;
+	if (atomic_load(&e->pending) <= BURST_MIN) {
+		g->burst_ns = 0;
+		return false;
+	}
+	if (!g->burst_ns)
+		g->burst_ns = now;
+	if (!more || now - g->burst_ns > BURST_MAX_NS || job_waiting(e))
+		return false;
+	atomic_store(&e->ingest_held, true); /* news does not wake it: it looks by itself */
+	bell_wait(&e->ingest_bell, seen, BURST_LOOK_NS);
+	atomic_store(&e->ingest_held, false);
+	return true;
+}
 /* Not SCHED_IDLE: under load a thread of that class gets a ten-thousandth of a processor, and it takes the locks that notes on FUSE
  * threads take; file operations and umount waited for it (measured: a minute at a load of 30 on two cores). */
 static void be_nice(void)
@@ -676,6 +701,8 @@ void ingest_thread(void *arg)
 			bell_wait(&e->ingest_bell, seen, WQ_FOREVER);
 			continue;
 		}
+		if (burst_hold(g, seen))
+			continue;
 		uint64_t wait = later_due(g);
 		if (ignore_step(e) || ingest_step(g))
 			continue;

@@ -223,6 +223,13 @@ void job_wait_check(struct engine *e)
 		wait_done(e, j, atomic_load(&j->cancel) ? -VX_ERR_cancelled : 0);
 	}
 }
+bool job_waiting(struct engine *e)
+{
+	pthread_mutex_lock(&e->life);
+	bool any = e->waiters != NULL;
+	pthread_mutex_unlock(&e->life);
+	return any;
+}
 static int wait_begin(struct engine *e, struct eng_job *j)
 {
 	bool rescan = j->rescan; /* once it is among the waiters, it may be answered and gone */
@@ -244,6 +251,7 @@ static int wait_begin(struct engine *e, struct eng_job *j)
 	perf_add(PERFC_parked, 1);
 	if (rescan)
 		walk_want(e);
+	bell_ring(&e->ingest_bell);
 	job_wait_check(e);
 	return ENG_PARKED;
 }

@@ -170,7 +170,8 @@ void ingest_push(struct engine *e, struct eng_obj *o, uint8_t what)
 		atomic_fetch_add(&e->ingest_queued, 1);
 		perf_add(PERFC_ingest_queued, 1);
 	}
-	bell_ring(&e->ingest_bell);
+	if (!atomic_load(&e->ingest_held))
+		bell_ring(&e->ingest_bell);
 }
 static uint8_t work_of(const struct engine *e)
 {
