@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The store under faults: power cuts at every write, kill -9, errors and kills at system calls, a full disk, rot.
 
-usage: torture.py [--small] [--only PART,...] [--client BIN] [--seed N] [--cuts N] [--kills N] [--flips N] [--mutants] [--fs ext4,xfs]
+usage: torture.py [--small] [--only PART,...] [--client BIN] [--seed N] [--cuts N] [--kills N] [--flips N|--every-byte] [--mutants] [--fs ext4,xfs]
 
 Parts: cuts kills syscalls errors nospace flips mutants.  --small is what each CI run does (under three minutes on two cores).
 Cuts need root, /dev/fuse, loop devices and qemu-storage-daemon; a part that cannot run here says so and counts as skipped.
@@ -721,44 +721,13 @@ def full_and_on(opt, room, at, n, bad):
 # ---- rot -------------------------------------------------------------------------------------------------------------------
 def part_flips(opt):
     """bits of a closed store flipped, files cut at every 512 bytes: told, or without effect"""
-    room, bad, n = Room(), [], 0
-    told = same = 0
+    import rot
+    room = Room()
     server = Server(opt.client)
-    rng = random.Random(opt.seed + 2)
     try:
         d, ack = fresh(room, opt)
         run([opt.client, "run", d, str(opt.seed), str(opt.steps), ack])
-        clean = room.path("clean")
-        shutil.copytree(d, clean)
-        files = [os.path.relpath(os.path.join(p, f), clean) for p, _, fs in os.walk(clean) for f in fs if f not in ("LOCK", ".gitignore")]
-        places = [(f, b) for f in sorted(files) for b in range(os.path.getsize(os.path.join(clean, f)) * 8)]
-        cutsat = [(f, c) for f in sorted(files) for c in range(0, os.path.getsize(os.path.join(clean, f)), 512)]
-        flips = opt.flips if opt.flips else len(places)
-        jobs = [("bit", f, b) for f, b in (rng.sample(places, min(flips, len(places))))]
-        jobs += [("cut", f, c) for f, c in (cutsat if not opt.small else rng.sample(cutsat, min(len(cutsat), 300)))]
-        t0 = time.monotonic()
-        for kind, f, where in jobs:
-            if n % 200 == 0:
-                progress("flips", n, len(jobs), t0)
-            shutil.rmtree(d)
-            shutil.copytree(clean, d)
-            p = os.path.join(d, f)
-            if kind == "bit":
-                with open(p, "r+b") as h:
-                    h.seek(where // 8)
-                    x = h.read(1)[0]
-                    h.seek(where // 8)
-                    h.write(bytes([x ^ 1 << where % 8]))
-            else:
-                os.truncate(p, where)
-            got = server.ask("rot", d, opt.seed, opt.steps)
-            n += 1
-            told += got.startswith("told")
-            same += got == "same"
-            if not got.startswith(("told", "same")):
-                bad.append(f"{kind} {where} of {f}: {got}")
-        print(f"# flips and cuts: {told} told, {same} without effect, {len(bad)} silent or crashed", flush=True)
-        return n, bad
+        return rot.flips(opt, d, server.ask, progress)
     finally:
         server.close()
         room.close()
@@ -800,6 +769,7 @@ def main():
     ap.add_argument("--cuts", type=int, default=0)
     ap.add_argument("--kills", type=int, default=0)
     ap.add_argument("--flips", type=int, default=0)
+    ap.add_argument("--every-byte", action="store_true", help="flips: one bit of each byte, instead of --flips at random or all")
     ap.add_argument("--fs", default="ext4,xfs")
     ap.add_argument("--one", action="store_true", help="one process: the file systems one after the other")
     ap.add_argument("--mutant", default="")
