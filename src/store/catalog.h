@@ -151,7 +151,7 @@ int cat_emb_put(struct catalog *c, uint32_t cid, uint64_t oid, uint64_t ver, con
 int cat_emb_del(struct catalog *c, uint32_t cid, uint64_t oid); /* oid 0: all of a collection; cid 0: all of a file */
 
 int cat_graph_put(struct catalog *c, uint32_t cid, uint64_t gen, const char *name);
-/* cat_graph_old - a graph of the collection beyond the newest two; name[CONF_NAME_MAX + 1]. -ENOENT: none */
+/* cat_graph_old - a graph of the collection beside the newest; name[CONF_NAME_MAX + 1]. -ENOENT: none */
 int cat_graph_old(struct catalog *c, uint32_t cid, uint64_t *ret_gen, char *ret_name);
 int cat_graph_del(struct catalog *c, uint32_t cid, uint64_t gen);
 

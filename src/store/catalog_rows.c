@@ -665,7 +665,7 @@ int cat_graph_old(struct catalog *c, uint32_t cid, uint64_t *ret_gen, char *ret_
 	int n = 0, rc;
 	while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
 		uint32_t row_cid;
-		if (++n <= 2)
+		if (++n <= 1)
 			continue;
 		*ret_gen = col_u64(s, 1);
 		if (cat_row_graph(s, &row_cid, ret_gen, ret_name) < 0)

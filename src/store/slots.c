@@ -393,9 +393,25 @@ int slots_put(struct store *st, struct coll *c, uint32_t row, const void *vec, u
 	return 0;
 }
 
-int slots_sync(struct store *st, struct coll *c, uint64_t *flushes)
+static void seg_close(struct store *st, struct seg *g)
+{
+	if (g->fd >= 0)
+		(void)os_close(st->os, g->fd); /* only ever after its data is synced or given up */
+	g->fd = -1;
+	g->dirty = false;
+}
+
+/* a store of many collections must not hold a handle on each file: two stay, and those behind which something is unsynced */
+static void seg_few_open(struct store *st, struct coll *c)
 {
 	uint32_t open = 0;
+	for (uint32_t s = 0; s < ROWS_SEGS; s++)
+		if (c->seg[s].fd >= 0 && ++open > 2 && !c->seg[s].dirty)
+			seg_close(st, &c->seg[s]);
+}
+
+int slots_sync(struct store *st, struct coll *c, uint64_t *flushes)
+{
 	for (uint32_t s = 0; s < ROWS_SEGS; s++) {
 		struct seg *g = &c->seg[s];
 		if (g->dirty) {
@@ -403,26 +419,14 @@ int slots_sync(struct store *st, struct coll *c, uint64_t *flushes)
 			g->dirty = false;
 			++*flushes;
 		}
-		/* a store of many collections must not hold a handle on each file; nothing unsynced is behind this one */
-		if (g->fd >= 0 && ++open > 2) {
-			(void)os_close(st->os, g->fd);
-			g->fd = -1;
-		}
 	}
+	seg_few_open(st, c);
 	if (c->dir_dirty) {
 		VX_TRY(os_fsync(st->os, atomic_load(&c->dirfd)));
 		c->dir_dirty = false;
 		++*flushes;
 	}
 	return 0;
-}
-
-static void seg_close(struct store *st, struct seg *g)
-{
-	if (g->fd >= 0)
-		(void)os_close(st->os, g->fd); /* only ever after its data is synced or given up */
-	g->fd = -1;
-	g->dirty = false;
 }
 
 void slots_retire(struct store *st, struct coll *c)
@@ -510,10 +514,11 @@ static int punch_run(struct store *st, struct coll *c, uint32_t row, uint32_t en
 int slots_punch_step(struct store *st, struct coll *c, uint32_t rows)
 {
 	struct vec_rows *r = atomic_load(&c->rows);
+	int rc = 0;
 	if (c->punch_never || !r->stride)
 		return 0;
 	uint32_t stop = c->punch_at + rows < c->next_row ? c->punch_at + rows : c->next_row;
-	while (c->punch_at < stop) {
+	while (c->punch_at < stop && rc >= 0) {
 		uint32_t row = c->punch_at, seg_end = rows_seg_first(rows_seg(row)) + rows_seg_count(rows_seg(row));
 		if (!row_is_free(c, row)) {
 			c->punch_at++;
@@ -523,13 +528,11 @@ int slots_punch_step(struct store *st, struct coll *c, uint32_t rows)
 		while (end < seg_end && end < c->next_row && end - row < 65536 && rows_free(c, end, end + 1))
 			end++;
 		c->punch_at = end;
-		int rc = punch_run(st, c, row, end);
-		if (rc < 0) {
-			c->punch_never = rc == -EOPNOTSUPP || rc == -ENOSYS || rc == -EINVAL;
-			return rc;
-		}
+		rc = punch_run(st, c, row, end);
+		c->punch_never = rc == -EOPNOTSUPP || rc == -ENOSYS || rc == -EINVAL;
 	}
-	return c->punch_at < c->next_row;
+	seg_few_open(st, c);
+	return rc < 0 ? rc : c->punch_at < c->next_row;
 }
 
 /* ---- directories ---------------------------------------------------------------------------------------------------------- */

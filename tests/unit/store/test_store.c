@@ -301,11 +301,11 @@ static void test_objects(void)
 	T_EQ(s.keybad, 0, "its key");
 	T_EQ(s.links, 1, "links");
 	T_STR(s.link_name, "na\xffme", "the link's name");
-	T_EQ(s.graphs, 2, "graphs kept");
+	T_EQ(s.graphs, 1, "graphs kept");
 	T_STR(s.graph_name[0], "g4.hnsw", "newest first");
 	struct stat sb;
-	T_EQ(fstatat(store_coll_dirfd(st, 1), "g2.hnsw", &sb, 0), -1, "an old graph's file went");
-	T_EQ(fstatat(store_coll_dirfd(st, 1), "g3.hnsw", &sb, 0), 0, "the one before is kept");
+	T_EQ(fstatat(store_coll_dirfd(st, 1), "g3.hnsw", &sb, 0), -1, "the file of the one before went");
+	T_EQ(fstatat(store_coll_dirfd(st, 1), "g4.hnsw", &sb, 0), 0, "its own is there");
 	memset(&t, 0, sizeof t);
 	t.op.kind = SOP_obj_del;
 	t.op.oid = 10;
