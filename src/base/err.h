@@ -78,7 +78,8 @@
 	X(doc_parser, EIO, "the document's parser crashed, was stopped or failed; the mount goes on")                  \
 	X(text_too_large, EFBIG, "the file is text but larger than is indexed (64 MiB)")                               \
 	X(ignored, EACCES, "left out of the text index by .gitignore, .vexfsignore or user.vexfs.ignore")              \
-	X(text_refused, EINVAL, "the model's endpoint refuses this text, which has no vector; words find it")
+	X(text_refused, EINVAL,                                                                                        \
+	        "the model refuses this text, or answers with no numbers: it has no vector; words find it")
 
 enum vx_err {
 	VX_ERR_BASE = 4096,

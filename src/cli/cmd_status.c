@@ -32,6 +32,18 @@ static void components(json_t *j)
 	        *str(v, "reason", "") ? ": " : "", str(v, "reason", ""));
 }
 
+/* names may hold any byte */
+static void errors(json_t *of, const char *what)
+{
+	json_t *v;
+	size_t i;
+	json_array_foreach(json_object_get(of, "errors"), i, v)
+	{
+		fputs(what, stdout);
+		cli_print_safe(str(v, "path", "?"), false);
+		printf(": %s\n", str(v, "reason", ""));
+	}
+}
 static void people(json_t *j)
 {
 	json_t *v;
@@ -44,6 +56,8 @@ static void people(json_t *j)
 	components(j);
 	printf("  generation %lld, pending %lld, %s\n", (long long)num(j, "generation"), (long long)num(j, "pending"),
 	        json_is_true(json_object_get(j, "complete")) ? "complete" : "not complete");
+	if (*str(j, "read_only_reason", ""))
+		printf("  writing    no: %s\n", str(j, "read_only_reason", ""));
 	json_t *colls = json_object_get(j, "collections");
 	if (json_array_size(colls))
 		printf("  collections:\n");
@@ -55,16 +69,12 @@ static void people(json_t *j)
 		        *dtype ? " " : "", str(v, "index", "?"));
 	}
 	json_t *in = json_object_get(j, "ingest"), *mem = json_object_get(j, "memory");
+	json_t *emb = json_object_get(j, "embedding");
 	if (in)
 		printf("  text       %lld queued, %lld done, %lld failed\n", (long long)num(in, "queued"),
 		        (long long)num(in, "done"), (long long)num(in, "failed"));
-	/* names may hold any byte */
-	json_array_foreach(json_object_get(in, "errors"), i, v)
-	{
-		fputs("    no text: ", stdout);
-		cli_print_safe(str(v, "path", "?"), false);
-		printf(": %s\n", str(v, "reason", ""));
-	}
+	errors(in, "    no text: ");
+	errors(emb, "    no vector: ");
 	if (*str(j, "listen", ""))
 		printf("  listening  %s\n", str(j, "listen", ""));
 	if (mem)

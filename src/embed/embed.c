@@ -264,9 +264,9 @@ static int load(struct embed *m, struct vx_errinfo *reterr)
 	if (sizes != m->sizes || times != m->times)
 		return emb_fail(reterr, -VX_ERR_file_changed, "the model's files are not those it was opened with",
 		        m->info.name);
-	VX_TRY(m->ops->load(m, reterr));
-	m->loaded = true;
-	return 0;
+	int rc = m->ops->load(m, reterr);
+	m->loaded = rc >= 0;
+	return rc == -VX_ERR_not_finite ? -VX_ERR_bad_format : rc; /* the weights' fault, not a text's */
 }
 
 #define PREFIXED_N 64u

@@ -267,7 +267,7 @@ struct eng_job {
 	const void *ret_vec;
 	uint32_t ret_vec_bytes, ret_dim;
 	uint8_t ret_state;
-	int ret_error; /* EV_get of a file whose text is in state error, or refused by the model: why, < 0 */
+	int ret_error; /* EV_get of a file whose text is in state error, waits for room, or is refused by the model: why, < 0 */
 	uint8_t ret_hash[16];
 	bool ret_hashed;
 	uint32_t ret_chunks; /* with_chunks */

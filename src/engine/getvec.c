@@ -49,6 +49,12 @@ static void by_model(struct engine *e, struct eng_job *j, const struct eng_obj *
 	else if (refused && j->ret_state == ENG_STATE_fresh) /* fresh all the same: words find it */
 		j->ret_error = -VX_ERR_text_refused;
 }
+/* [e->objects] a file that nobody has looked into yet: the walk that is due will */
+static bool unseen(struct engine *e, const struct eng_obj *o)
+{
+	return o->text_state == STORE_TEXT_none && o->kind == STORE_OBJ_file && e->cfg.components == ENG_all &&
+	       (atomic_load(&e->walk_due) || atomic_load(&e->walk_running));
+}
 static int get_point(struct engine *e, struct eng_job *j, uint64_t oid, const struct note_stat *st)
 {
 	struct eng_coll *c = coll_get(e, j->coll ? j->coll : "default");
@@ -73,9 +79,11 @@ static int get_point(struct engine *e, struct eng_job *j, uint64_t oid, const st
 		if (o) {
 			const struct stamp *s = v ? &v->stamp : &o->text_stamp;
 			j->ret_state = (uint8_t)(v ? vec_state(v, st) : text_state(o, st));
-			if (!v && obj_queued(o))
+			if (!v && (obj_queued(o) || unseen(e, o)))
 				j->ret_state = ENG_STATE_pending;
 			j->ret_error = j->ret_state == ENG_STATE_error ? o->text_error : 0;
+			if (!v && (j->ret_state == ENG_STATE_pending || j->ret_state == ENG_STATE_stale))
+				j->ret_error = store_health(e->st); /* a full disk: it waits for room */
 			if (!v)
 				by_model(e, j, o);
 			memcpy(j->ret_hash, s->hash, sizeof(j->ret_hash));

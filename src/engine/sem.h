@@ -19,7 +19,8 @@
 #define SEM_HOLE      UINT32_MAX /* no vector yet */
 #define SEM_NOTHING   (UINT32_MAX - 1) /* the model knows nothing of that chunk, or will not have it: no vector */
 #define SEM_REFUSED                                                                                                    \
-	(UINT32_MAX - 2) /* its endpoint refuses that chunk, and no other: no vector, and the file says so */
+	(UINT32_MAX -                                                                                                  \
+	        2) /* it refuses that chunk, and no other, or answers with no numbers: no vector, and the file says so */
 
 /* ---- chunk_rows.c. [c->lock] ------------------------------------------------------------------------------------------------- */
 struct chunk_file {

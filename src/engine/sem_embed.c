@@ -5,8 +5,8 @@
  * as soon as it is made, so a kill costs one batch.  At the end one change tells which row belongs to which chunk and lets the rows
  * die that no chunk has any more.  If the text was replaced meanwhile that change is refused and the file is looked at again.
  *
- * A batch that the model's endpoint refuses, while it takes another text, is asked for again text by text; a text refused alone has no vector
- * (SEM_REFUSED), which its file tells.  So many requests and no more: it is asked about again when the file is edited or somebody says `retry`.
+ * A batch that the model's endpoint refuses, while it takes another text, or that has vectors of no numbers, is asked for again text by text; a
+ * text refused alone has no vector (SEM_REFUSED), which its file tells.  So many requests and no more: it is asked about again when the file is edited or somebody says `retry`.
  *
  * A model that fails costs nothing but time: chunks known by their hashes are still mapped, the others stay holes, the file stays due.
  * Nobody waits for this thread but who asked to; it holds e->objects for table look-ups alone. */
@@ -132,11 +132,9 @@ static int singly(struct embedding *x, int why)
 			perf_add(PERFC_embed_singly, 1);
 			rc = sem_model_encode(x->m, EMBED_document, &x->text[i], 1, v);
 		}
-		x->refused[i] = rc == -VX_ERR_text_refused;
+		x->refused[i] = rc == -VX_ERR_text_refused || rc == -VX_ERR_not_finite;
 		if (x->refused[i])
 			perf_add(PERFC_embed_refused, 1);
-		else if (rc == -VX_ERR_not_finite)
-			memset(v, 0, (size_t)x->vec_dim * sizeof(*v));
 		else if (rc < 0)
 			return rc;
 	}

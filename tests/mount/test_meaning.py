@@ -3,17 +3,21 @@
 
 Ingest, hybrid and vector searches against brute force; what an edit, a copy, a rename, a remount embeds; "phrases", -not, path: ext: size>
 against an oracle; a change of model while searches go on, and who waits meanwhile; an endpoint that is down, slow, wrong, talks nonsense, refuses
-some texts; chunks and vectors damaged on the disk; kill -9 in the middle.
+some texts; hostile model files; chunks and vectors damaged on the disk; that disk full; kill -9 in the middle.
 """
 import errno
 import glob
+import json
 import os
 import random
+import shutil
+import socket
 import sqlite3
+import struct
 import subprocess
 import threading
 
-from mnt import VEXFS, Mount, done, eq, ok, run, seed, setfattr, vexfs, wait_until
+from mnt import VEXFS, Mount, done, eq, ok, run, seed, setfattr, skip, vexfs, wait_until
 from toymodel import TOPICS, WORDS, Endpoint, Toy
 
 rng = random.Random(seed())
@@ -414,7 +418,7 @@ def refused(base):
     bad = {f"{w}.txt": f"{w} violin {i}\n" for i, w in enumerate(ep.refuse)}
     long = "".join(f"# {w}\n\n{w} " + "".join(f"{w[:2]}{i} erat\n" for i in range(240)) + "\n" for w in ("feline", "qqbig ledger", "monsoon"))
     files = notes()
-    why = "the model's endpoint refuses this text"
+    why = "the model refuses this text"
 
     def asked(w):
         return sum(w in t for t in ep.texts)
@@ -444,6 +448,7 @@ def refused(base):
             ok(all(attr(m, p, "error").startswith(why) for p in [*bad, "long.md"]), "each tells why", detail=attr(m, "qqbig.txt", "error"))
             eq((attr(m, "n00.txt", "error"), attr(m, "qqbig.txt", "model")), ("ENODATA", "ENODATA"), "the others tell nothing")
             eq(told(m), sorted([*bad, "long.md"]), "the status names them")
+            ok("no vector: qqbig.txt: " + why in vexfs("status", m.mnt)[1], "for people, too")
             most = max(asked(w) for w in ep.refuse if w != "qqbig")
             ok(most <= 2, "asked at most twice about each", detail=most)
             n = len(ep.texts)
@@ -472,6 +477,108 @@ def refused(base):
             eq(vexfs("verify", m.dir)[0], 0, "verify finds a clean store")
     finally:
         ep.close()
+
+
+def hostile_models(base):
+    """folders that lie: none becomes the model, each says why, words go on; the good one after them is used"""
+    toy = Toy("h")
+    good = toy.folder(base + "/hgood")
+    weights = open(good + "/model.safetensors", "rb").read()
+    tokens = json.load(open(good + "/tokenizer.json"))
+    n = len(toy.of) + 2
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        closed = s.getsockname()[1]
+
+    def tensor(shape, data, at=None, dtype="F32"):
+        head = json.dumps({"embeddings": {"dtype": dtype, "shape": shape, "data_offsets": at or [0, len(data)]}}).encode()
+        return struct.pack("<Q", len(head)) + head + data
+
+    def bert(**more):
+        return json.dumps({"model_type": "bert", "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8,
+                           "vocab_size": n, "max_position_embeddings": 16, "hidden_act": "gelu", **more})
+
+    def endpoint(**more):
+        return json.dumps({"url": f"http://127.0.0.1:{closed}/v1/embeddings", "model": "m", "retries": 0, **more})
+    w, t, c = "model.safetensors", "tokenizer.json", "config.json"
+    cases = {"cut": {w: weights[:len(weights) // 2]}, "no weights": {w: None}, "empty": {w: b""}, "long header": {w: struct.pack("<Q", 1 << 60) + weights[8:]},
+             "offsets beyond": {w: tensor([n, 16], bytes(64), [0, n * 64])}, "offsets backwards": {w: tensor([n, 16], bytes(n * 64), [n * 64, 0])},
+             "offsets that wrap": {w: tensor([n, 16], bytes(n * 64), [(1 << 63) - n * 64, (1 << 63) - 1])},
+             "huge shape": {w: tensor([1 << 33, 1 << 33], bytes(64))}, "too many dimensions": {w: tensor([n, 5000], bytes(n * 20000))},
+             "another type": {w: tensor([n, 16], bytes(n * 128), dtype="F64")},
+             "too few rows": {w: tensor([3, 16], bytes(192))}, "no tokens": {t: None}, "garbage tokens": {t: b"\x89PNG"},
+             "deep tokens": {t: b'{"a":' * 100000}, "an id beyond": {t: json.dumps({**tokens, "model": {**tokens["model"], "vocab": {"[UNK]": 0, "cat": 1 << 40}}}).encode()},
+             "no config": {c: None}, "config of another": {c: b'{"model_type":"gpt2"}'}, "config of zeros": {c: bytes(4096)},
+             "huge layers": {c: bert(hidden_size=1 << 30, num_hidden_layers=1 << 30).encode()}, "no layers there": {c: bert().encode()},
+             "no folder": None, "nobody listens": {"endpoint.json": endpoint().encode()}, "endpoint cut": {"endpoint.json": endpoint().encode()[:30]},
+             "endpoint of a file": {"endpoint.json": endpoint(url="file:///etc/passwd").encode()}, "endpoint of many": {"endpoint.json": endpoint(dim=10**9).encode()}}
+    with Mount() as m:
+        m.write("a.txt", "violin sonata wordhere\n")
+        m.wait()
+        silent, rss = [], m.status()["memory"]["rss"]
+        for name, change in cases.items():
+            at = base + "/hostile/" + name
+            if change is not None:
+                shutil.copytree(good, at)
+            for file, data in (change or {}).items():
+                os.unlink(f"{at}/{file}") if data is None else open(f"{at}/{file}", "wb").write(data)
+            a = m.ask("model", folder=at)
+            if "error" in a:
+                continue
+            if not (wait_until(lambda: model(m)["name"] == name and model(m)["state"] == "failed", 20) and model(m)["reason"]):
+                silent.append((name, model(m)))
+            elif paths(find(m, "wordhere")) != ["a.txt"] or emb(m)["chunks"] or not waits(m):
+                silent.append((name, "something else stopped"))
+        eq(silent, [], f"{len(cases)} models that lie or are not there: none is used, each says why, words go on")
+        more = m.status()["memory"]["rss"] - rss
+        ok(more < 64 << 20, f"they cost {more >> 10} KiB of memory at most", detail=more)
+        nan = shutil.copytree(good, base + "/hostile/nan")
+        open(f"{nan}/{w}", "wb").write(tensor([n, 16], b"\0\0\xc0\x7f" * (n * 16)))
+        m.ask("model", folder=nan)
+        m.wait()
+        eq(([e["path"] for e in emb(m)["errors"]], paths(find(m, "wordhere"))), (["a.txt"], ["a.txt"]), "a table of NaN: its texts have no vectors, and say so")
+        m.ask("model", folder=good)
+        m.wait()
+        eq((model(m)["state"], [r["path"] for r in find(m, "melody", mode="vector")["results"]]), ("ready", ["a.txt"]), "the good one after them is used")
+
+
+def full_disk(base):
+    """the store's disk is full while text and vectors arrive: files and searches go on; with room all of it is there"""
+    toy = Toy("full")
+    folder = toy.folder(base + "/ftoy")
+    small = base + "/small"
+    os.makedirs(small)
+    if run("mount", "-t", "tmpfs", "-o", "size=4m", "none", small)[0]:
+        skip("a full disk", "cannot mount a tmpfs")
+        return
+    r = random.Random(7)
+    files = {f"f{i:02d}.txt": f"number{i} {WORDS[i % len(WORDS)]}\n" + "".join(f"{r.getrandbits(200):x}\n" for _ in range(2000)) for i in range(50)}
+    try:
+        with Mount("--model", folder, "--store", small + "/store", base=base + "/fullm") as m:
+            first = dict(list(files.items())[:4])
+            fill(m, first)
+            for p, t in files.items():
+                if p not in first:
+                    m.write(p, t)
+            ok(wait_until(lambda: "disk is full" in m.status().get("read_only_reason", ""), 60), "the disk is full, and the status says so")
+            ok(wait_until(lambda: any((attr(m, p, "state"), "disk is full" in attr(m, p, "error")) == ("pending", True) for p in files), 60),
+               "a file that waits for room tells that", detail=[(attr(m, p, "state"), attr(m, p, "error")) for p in files])
+            m.write("after.txt", "files go on\n")
+            eq(open(m.p("after.txt")).read(), "files go on\n", "files are written and read")
+            a = find(m, " ".join(f"number{i}" for i in range(4)), mode="text")
+            ok(set(first) <= set(paths(a)) and not a["complete"], "searches go on, and say that they lack something", detail=a)
+            ok(set(first) <= set(paths(find(m, "puma", mode="vector"))), "by meaning, too")
+            run("mount", "-o", "remount,size=64m", small, check=True)
+            m.wait()
+            eq((m.status()["complete"], emb(m)["pending"]), (True, 0), "with room, all is made good")
+            have = {p for i, p in enumerate(files) if p in paths(find(m, f"number{i}", mode="text"))}
+            eq(sorted(set(files) - have), [], "every text is found by its words")
+            eq(sorted(set(files) - set(paths(find(m, "puma", mode="vector")))), [], "and by meaning")
+            m.umount()
+            rc, out, err = vexfs("verify", m.dir, "--store", small + "/store")
+            ok(rc == 0, "verify finds a clean store", detail=out + err)
+    finally:
+        run("umount", "-l", small)
 
 
 def killed_in_the_middle(base):
@@ -514,5 +621,7 @@ with Mount(start=False) as home:
     damaged(home.base)
     endpoint_troubles(home.base)
     refused(home.base)
+    hostile_models(home.base)
+    full_disk(home.base)
     killed_in_the_middle(home.base)
 done()

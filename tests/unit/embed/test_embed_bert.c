@@ -432,7 +432,7 @@ static void test_refused(const struct mf_dir *d)
 	float keep = lay[0].up[1][1];
 	lay[0].up[1][1] = NAN;
 	write_weights(d);
-	T_EQ(try_open(d, &e), -VX_ERR_not_finite, "a weight that is no number");
+	T_EQ(try_open(d, &e), -VX_ERR_bad_format, "a weight that is no number");
 	lay[0].up[1][1] = keep;
 	keep = word[1][0];
 	word[1][0] = INFINITY;
