@@ -8,7 +8,8 @@ same ids, by `vexfs import` as a user would, while another process searches with
 settled: nothing waits to be linked, and its rows, commits and bytes on disk stand still for some seconds.  Then are noted:
 
   disk      st_blocks of everything below .vexfs, and the largest sum seen during the round
-  live      the same of a new mount that has had the last round's vectors alone, settled as well: what this content costs without a past
+  live      the same of a new mount that has had the last round's vectors alone, settled as well and its graph published whole: what this
+            content costs without a past
   memory    VmRSS of the daemon, and its anonymous part; descriptors open; mappings
   verify    of the mount, and at the end of the directory
   recall    recall@10 with the collection's own ef against the mount's exact search, which is held against a scan in Python for some queries
@@ -45,8 +46,9 @@ ap.add_argument("--count", type=int, default=100000)
 ap.add_argument("--dim", type=int, default=100)
 ap.add_argument("--rounds", type=int, default=10)
 ap.add_argument("--queries", type=int, default=200)
+ap.add_argument("--spread", type=float, default=4, help="width of a cluster; the centres' own deviation is 1")
 ap.add_argument("--seed", type=int, default=7)
-ap.add_argument("--still", type=float, default=4, help="seconds without change that count as settled")
+ap.add_argument("--still", type=float, default=6, help="seconds without change that count as settled")
 ap.add_argument("--dir", default="/var/tmp/vexfs-churn")
 ap.add_argument("--out", default=str(HERE.parent / "results"))
 A = ap.parse_args()
@@ -80,7 +82,7 @@ def centres():
 
 def one(rng, cs):
     u = rng.random
-    return [x + 1.6 * (u() - .5) for x in cs[rng.randrange(len(cs))]]
+    return [x + A.spread * (u() - .5) for x in cs[rng.randrange(len(cs))]]
 
 
 def write_round(path, r, cs):
@@ -255,6 +257,8 @@ def fresh(qs, src, t0):
     box = Box("fresh")
     try:
         box.load(src)
+        ask(box.mnt, verb="index_build", collection=COLL)
+        box.settle()
         row = measure(box, 0, t0, qs, src)
         box.umount()
         row["closed_mb"] = blocks(box.dir / ".vexfs")["all"] / 1e6
