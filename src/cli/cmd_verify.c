@@ -118,8 +118,11 @@ static int verify_dir(const char *dir, const char *store, bool repair, bool json
 		close(fd);
 		return cli_err("there is no store at %s: %s", at, strerror(errno));
 	}
-	if (access(cli_fmt("%s/catalog.db", at), F_OK) && access(cli_fmt("%s/c1/v0.vec", at), F_OK) &&
-	        access(cli_fmt("%s/c2/v0.vec", at), F_OK)) {
+	int at_fd = access(cli_fmt("%s/catalog.db", at), F_OK) ? open(at, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	bool empty = at_fd >= 0 && store_slots_anywhere(os_real(), at_fd) == 0;
+	if (at_fd >= 0)
+		close(at_fd);
+	if (empty) {
 		/* a mount that ended before it had opened its store: nothing was ever in it */
 		close(fd);
 		printf(json ? "{\"store\":\"%s\",\"verdict\":\"clean\",\"findings\":0}\n"

@@ -562,3 +562,33 @@ int coll_dir_clear(struct store *st, int dirfd, bool keep_graphs)
 	(void)os_close(st->os, fd); /* read only */
 	return n < 0 ? (int)n : err;
 }
+
+int store_slots_anywhere(struct os *os, int dirfd)
+{
+	uint8_t buf[1024] __attribute__((aligned(8)));
+	int fd = os_openat(os, dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0), found = 0;
+	if (fd < 0)
+		return fd;
+	ssize_t n;
+	while (!found && (n = os_getdents(os, fd, buf, sizeof buf)) > 0) {
+		for (ssize_t at = 0; at < n && !found;) { /* as above */
+			uint16_t reclen;
+			char path[32];
+			struct sbuf b;
+			struct stat sb;
+			const char *name = (const char *)buf + at + 19;
+			memcpy(&reclen, buf + at + 16, sizeof reclen);
+			at += reclen;
+			if (name[0] != 'c' || name[1] < '1' || name[1] > '9' ||
+			        strspn(name + 1, "0123456789") != strlen(name + 1))
+				continue;
+			sbuf_fixed(&b, path, sizeof path);
+			sb_str(&b, name);
+			sb_str(&b, "/v0.vec");
+			(void)sbuf_cstr(&b); /* terminates it in place; a longer name is no collection's */
+			found = !b.over && os_fstatat(os, dirfd, path, &sb, AT_SYMLINK_NOFOLLOW) == 0;
+		}
+	}
+	(void)os_close(os, fd); /* read only */
+	return found ? 1 : n < 0 ? (int)n : 0;
+}

@@ -297,10 +297,11 @@ static int open_catalog(struct store *st, struct vx_errinfo *e)
 	if (have == 0 && !S_ISREG(sb.st_mode))
 		return fail(e, -VX_ERR_store_format, "catalog.db is not a regular file", "");
 	/* an empty catalog over slot files would declare every vector free space */
+	int lost = 0;
 	if ((have == -ENOENT || (have == 0 && sb.st_size == 0)) &&
-	        os_fstatat(st->os, st->dirfd, "catalog.db-wal", &sb, AT_SYMLINK_NOFOLLOW) == -ENOENT &&
-	        (os_fstatat(st->os, st->dirfd, "c1/v0.vec", &sb, 0) == 0 ||
-	                os_fstatat(st->os, st->dirfd, "c2/v0.vec", &sb, 0) == 0))
+	        os_fstatat(st->os, st->dirfd, "catalog.db-wal", &sb, AT_SYMLINK_NOFOLLOW) == -ENOENT)
+		VX_TRY(lost = store_slots_anywhere(st->os, st->dirfd));
+	if (lost)
 		return fail(e, -VX_ERR_store_corrupt,
 		        "catalog.db is gone, slot files are there; put the catalog back, or run ",
 		        "`vexfs verify --repair`");

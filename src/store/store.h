@@ -149,6 +149,9 @@ int store_load(struct store *st, const struct store_load_cb *cb, void *u);
 void store_submit(
         struct store *st, struct store_op *op); /* [any] never blocks, never fails: failure comes by callback */
 uint64_t store_generation(const struct store *st); /* [any] newest commit */
+/* store_slots_anywhere - 1: some collection of the store in @dirfd has a slot file, which an empty catalog would declare free space; 0: none;
+ * < 0. */
+int store_slots_anywhere(struct os *os, int dirfd);
 int store_health(const struct store *st); /* [any] 0, -VX_ERR_store_poisoned, -VX_ERR_store_full, … */
 const struct vec_rows *store_rows(const struct store *st, uint32_t cid); /* [any] NULL: none */
 /* ^ stable until the collection is dropped, or unbound or bound by SOP_coll_dim: fetch it again after that op's visible() (bind)

@@ -584,9 +584,7 @@ static int catalog_broken(int rc)
 /* an empty catalog and no slot file: a first opening that was cut short. The next one begins anew and nothing is lost. */
 static bool never_filled(struct verify *v, int rc)
 {
-	struct stat sb;
-	return rc == -ENOENT && os_fstatat(v->st->os, v->st->dirfd, "c1/v0.vec", &sb, AT_SYMLINK_NOFOLLOW) == -ENOENT &&
-	       os_fstatat(v->st->os, v->st->dirfd, "c2/v0.vec", &sb, AT_SYMLINK_NOFOLLOW) == -ENOENT;
+	return rc == -ENOENT && store_slots_anywhere(v->st->os, v->st->dirfd) == 0;
 }
 
 int verify_one(const struct store_cfg *cfg, bool repair, void (*say)(void *u, const char *line), void *u,

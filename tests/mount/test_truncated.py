@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Every file of the store that the daemon has mapped is cut short while clients search and others put: errors and incomplete answers, no crash,
-nothing wrong; files go on.
+nothing wrong; files go on.  Then a graph, a file of slots and the catalog are gone at the next mount.
 
 Each turn takes one mapped file, cuts it to half and then to nothing, and looks at the answers after each.  An answer that says `complete`
 must be the brute-force one (exact search) or hold only true distances (graph); one that does not may lack results, and what it holds must be
@@ -124,6 +124,37 @@ def turn(m, name, rows, questions):
     ok(n >= Clients.acked, f"  what was acknowledged meanwhile is there: {n} of {Clients.acked}")
 
 
+def gone(m, name, rows, questions, *, opens, complete):
+    """a file of the store is removed between two mounts: what the next one says, and that all is there when it is put back"""
+    path, aside = os.path.join(m.dir, ".vexfs", name), os.path.join(m.base, "aside")
+    m.umount()
+    os.rename(path, aside)
+    m.mount()
+    got = [m.ask("search", collection="c", vector=q, k=K, exact=True) for q, _ in questions]
+    ok(all(("error" not in a) == opens for a in got), f"without {name}: {'it answers' if opens else 'a search is refused'}", detail=got[0])
+    if opens:
+        m.wait()
+        got = [m.ask("search", collection="c", vector=q, k=K, exact=True) for q, _ in questions]
+        ok(all(a["complete"] == complete for a in got), f"  the answers are {'' if complete else 'not '}complete", detail=got[0])
+        wrong = sum(abs(x["distance"] - cosine_distance(q, rows[x["id"]])) > 1e-4 for a, (q, _) in zip(got, questions) for x in a["results"])
+        eq(wrong, 0, "  and what they hold is true")
+    else:
+        ok("catalog.db is gone" in json.dumps(got[0]), "  and it is said why", detail=got[0])
+    m.write("f", name)
+    eq(open(m.p("f")).read(), name, "  files go on")
+    m.umount()
+    if not complete:
+        ok(vexfs("verify", m.dir)[0] != 0, "  verify tells of it")
+        for n in os.listdir(os.path.join(m.dir, ".vexfs")):
+            if name == "catalog.db" and n.startswith(name):
+                os.unlink(os.path.join(m.dir, ".vexfs", n))
+        os.rename(aside, path)
+    m.mount()
+    m.wait()
+    got = [[x["id"] for x in m.ask("search", collection="c", vector=q, k=K, exact=True)["results"]] for q, _ in questions]
+    eq(got, [[i for _, i in best] for _, best in questions], f"  {'the next mount' if complete else 'put back'}: every answer is the exact one")
+
+
 def main():
     with Mount() as m:
         rows = [rand_vec(rng, DIM) for _ in range(N)]
@@ -152,6 +183,10 @@ def main():
         print(f"# files: {sorted(seen)}")
         ok(any(n.endswith(".vec") for n in seen) and "graph" in seen and "catalog.db-shm" in seen,
            "slots, a graph and SQLite's shared memory were among them", detail=seen)
+        graph = next(n for n in maps_of(m.pid, store) if n.endswith(".hnsw"))
+        gone(m, graph, rows, questions, opens=True, complete=True)  # built anew behind exact search
+        gone(m, "c3/v1.vec", rows, questions, opens=True, complete=False)
+        gone(m, "catalog.db", rows, questions, opens=False, complete=False)
         m.umount()
         rc, out, err = vexfs("verify", m.dir)
         eq(rc, 0, "at the end it verifies clean")

@@ -390,7 +390,17 @@ static void test_formats(void)
 	T_EQ(rc, -VX_ERR_store_format, "a file that is no database");
 	printf("# %s\n", e.detail);
 	box_close(&b);
-	/* catalog gone, slots there */
+	/* catalog gone, slots there: of any collection */
+	box_open(&b);
+	mkdirat(b.fd, ".vexfs", 0700);
+	mkdirat(b.fd, ".vexfs/c12", 0700);
+	close(openat(b.fd, ".vexfs/c12/v0.vec", O_CREAT | O_WRONLY, 0600));
+	T_EQ(open_in(&b, os_real(), &st, &e), -VX_ERR_store_corrupt, "slots of a later collection alone");
+	renameat(b.fd, ".vexfs/c12", b.fd, ".vexfs/c12x");
+	st = open_ok(&b);
+	T_OK(st != NULL, "a directory that is no collection's is nothing to it");
+	store_close(st);
+	box_close(&b);
 	box_open(&b);
 	st = open_ok(&b);
 	op_bind(&t, 1, DIM);
