@@ -4,12 +4,14 @@
  * at is not freed and no dead row is given back to the store until every reader of that epoch has left: epochs have two parities,
  * a new one begins when the readers of the one before are gone, and what was retired in epoch E is free from E + 2 on.
  * Live bits may be cleared and set under a reader: a result is checked against `own` under the lock before it is given out. */
+#include <assert.h>
 #include <string.h>
 
 #include "engine/sem.h"
 
 #define COLL_CAP_FIRST  1024u
 #define COLL_TAIL_FIRST 256u
+#define IDS_STEP        2048u /* rows looked at under the lock */
 
 struct eng_coll *coll_new(struct engine *e, const struct store_coll *info)
 {
@@ -63,7 +65,6 @@ void coll_put(struct eng_coll *c)
 	mem_free(MEM_engine, c->flags);
 	mem_free(MEM_engine, c->tail);
 	mem_free(MEM_engine, c->graph_name);
-	mem_free(MEM_engine, c->row_gen);
 	mem_free(MEM_engine, c->dead);
 	mem_free(MEM_engine, c->ids);
 	chunk_rows_free(c->chunks);
@@ -136,21 +137,6 @@ void coll_bury(struct eng_coll *c, void *p, struct index *ix)
 	g->next = c->graves;
 	c->graves = g;
 }
-/* while opening: which commit brought a row, so that the graph need not be asked for each */
-int coll_row_gen(struct eng_coll *c, uint32_t row, uint64_t gen)
-{
-	if (row >= c->row_gen_cap) {
-		uint32_t n = c->cap;
-		uint64_t *g = mem_realloc(MEM_engine, c->row_gen, (size_t)n * sizeof(*g));
-		if (!g)
-			return -ENOMEM;
-		memset(g + c->row_gen_cap, 0xff, (size_t)(n - c->row_gen_cap) * sizeof(*g));
-		c->row_gen = g;
-		c->row_gen_cap = n;
-	}
-	c->row_gen[row] = gen;
-	return 0;
-}
 int coll_reserve(struct eng_coll *c, uint32_t row)
 {
 	if (row < c->cap)
@@ -161,17 +147,22 @@ int coll_reserve(struct eng_coll *c, uint32_t row)
 	while (cap <= row)
 		cap *= 2;
 	_Atomic uint64_t *w = mem_zalloc(MEM_engine, cap / 8);
-	uint64_t *own = w ? mem_realloc(MEM_engine, c->own, (size_t)cap * sizeof(*own)) : NULL;
+	/* the first are zero as they come: a page that nobody writes to costs nothing */
+	uint64_t *own = !w       ? NULL
+	                : c->own ? mem_realloc(MEM_engine, c->own, (size_t)cap * sizeof(*own))
+	                         : mem_zalloc(MEM_engine, (size_t)cap * sizeof(*own));
 	if (own)
 		c->own = own;
-	uint8_t *flags = own ? mem_realloc(MEM_engine, c->flags, cap) : NULL;
+	uint8_t *flags = !own ? NULL : c->flags ? mem_realloc(MEM_engine, c->flags, cap) : mem_zalloc(MEM_engine, cap);
 	if (!flags) {
 		mem_free(MEM_engine, (void *)w);
 		return -ENOMEM;
 	}
 	c->flags = flags;
-	memset(own + c->cap, 0, (size_t)(cap - c->cap) * sizeof(*own));
-	memset(flags + c->cap, 0, cap - c->cap);
+	if (c->cap) {
+		memset(own + c->cap, 0, (size_t)(cap - c->cap) * sizeof(*own));
+		memset(flags + c->cap, 0, cap - c->cap);
+	}
 	for (uint32_t i = 0; i < c->cap / 64; i++)
 		atomic_store_explicit(
 		        &w[i], atomic_load_explicit(&c->live.w[i], memory_order_relaxed), memory_order_relaxed);
@@ -256,6 +247,7 @@ enum { ID_DELETED = 2, ID_BUSY = 3 }; /* of free_slot.used; 0: never, 1: used */
 
 static struct free_slot *id_find(const struct eng_coll *c, uint64_t id)
 {
+	vx_assert(!atomic_load_explicit(&c->ids_cold, memory_order_relaxed));
 	if (!c->ids_cap)
 		return NULL;
 	for (uint32_t i = id_slot(c, id);; i = (i + 1) & (c->ids_cap - 1)) {
@@ -276,12 +268,18 @@ uint32_t coll_id_shown(const struct eng_coll *c, uint64_t id)
 	const struct free_slot *s = id_find(c, id);
 	return s ? s->row : ENG_ROW_NONE;
 }
-static int ids_grow(struct eng_coll *c)
+static struct free_slot *ids_new(uint32_t live, uint32_t *ret_cap)
 {
 	uint32_t cap = 64;
-	while (cap < c->ids_live * 4)
+	while (cap < live * 4)
 		cap *= 2;
-	struct free_slot *n = mem_zalloc(MEM_engine, (size_t)cap * sizeof(*n));
+	*ret_cap = cap;
+	return mem_zalloc(MEM_engine, (size_t)cap * sizeof(struct free_slot));
+}
+static int ids_grow(struct eng_coll *c)
+{
+	uint32_t cap;
+	struct free_slot *n = ids_new(c->ids_live, &cap);
 	if (!n)
 		return -ENOMEM;
 	struct free_slot *old = c->ids;
@@ -335,6 +333,103 @@ void coll_id_del(struct eng_coll *c, uint64_t id)
 		return;
 	s->used = ID_DELETED;
 	c->ids_live--;
+}
+
+/* ---- opening ----
+ * What a search needs of a row comes in bulk: its owner by the store's reading it into own[], the rest by the bits of who is live.  The table of
+ * ids, which would take ten times as long, is left until somebody asks for a point by its id. */
+uint64_t *coll_points_room(struct eng_coll *c, uint32_t rows)
+{
+	static_assert(COLL_CAP_FIRST % 512 == 0, "the room is rounded up to 512 rows");
+	return rows && coll_reserve(c, rows - 1) >= 0 ? c->own : NULL;
+}
+static void flags_or(uint8_t *flags, uint64_t bits, uint8_t what)
+{
+	if (bits == UINT64_MAX) {
+		for (unsigned i = 0; i < 64; i++)
+			flags[i] |= what;
+		return;
+	}
+	for (; bits; bits &= bits - 1)
+		flags[__builtin_ctzll(bits)] |= what;
+}
+int coll_points(struct eng_coll *c, const uint64_t *live, uint32_t rows, uint32_t n)
+{
+	vx_assert(rows && rows <= c->cap);
+	for (uint32_t i = 0; i < (rows + 63) / 64; i++) {
+		atomic_fetch_or_explicit(&c->live.w[i], live[i], memory_order_relaxed);
+		flags_or(c->flags + (size_t)i * 64, live[i], ROWF_LIVE | ROWF_FREE);
+	}
+	c->live_n += n;
+	c->ids_live += n;
+	atomic_store(&c->ids_cold, n != 0);
+	return 0;
+}
+int coll_rows_opened(struct eng_coll *c)
+{
+	size_t words = c->cap / 64;
+	uint64_t *linked = mem_alloc(MEM_engine, words * sizeof(*linked));
+	int rc = linked ? index_linked_bits(c->ix, linked, words) : -ENOMEM;
+	for (size_t i = 0; i < words && rc >= 0; i++) {
+		uint64_t live = atomic_load_explicit(&c->live.w[i], memory_order_relaxed), tail = live & ~linked[i];
+		flags_or(c->flags + i * 64, live & linked[i], ROWF_PUB);
+		for (; tail && rc >= 0; tail &= tail - 1)
+			rc = coll_tail_push(c, (uint32_t)(i * 64) + (uint32_t)__builtin_ctzll(tail));
+	}
+	mem_free(MEM_engine, linked);
+	return rc;
+}
+/* [c->lock] some rows' ids into a table that nobody sees yet. Two rows of one id: the second is left out, as opening row by row does. */
+static void ids_fill(struct eng_coll *c, struct free_slot *t, uint32_t cap, uint32_t row, uint32_t end)
+{
+	for (; row < end && row < c->cap; row++) {
+		if ((c->flags[row] & (ROWF_LIVE | ROWF_FREE)) != (ROWF_LIVE | ROWF_FREE))
+			continue;
+		uint64_t id = c->own[row];
+		uint32_t s = (uint32_t)((id * 0x9e3779b97f4a7c15ull) >> 32) & (cap - 1);
+		while (t[s].used && t[s].id != id)
+			s = (s + 1) & (cap - 1);
+		if (!t[s].used) {
+			t[s] = (struct free_slot){.id = id, .row = row, .used = 1};
+			continue;
+		}
+		atomic_fetch_and_explicit(&c->live.w[row >> 6], ~(1ull << (row & 63)), memory_order_release);
+		c->flags[row] &= (uint8_t) ~(ROWF_LIVE | ROWF_FREE);
+		c->live_n--;
+		c->ids_live--;
+		atomic_fetch_add(&c->e->damaged, 1);
+	}
+}
+int coll_ids_warm(struct eng_coll *c)
+{
+	if (!atomic_load(&c->ids_cold))
+		return 0;
+	pthread_mutex_lock(&c->lock);
+	while (c->ids_warming)
+		pthread_cond_wait(&c->idle, &c->lock);
+	if (!atomic_load(&c->ids_cold)) {
+		pthread_mutex_unlock(&c->lock);
+		return 0;
+	}
+	c->ids_warming = true;
+	uint32_t cap;
+	struct free_slot *t = ids_new(c->ids_live, &cap);
+	for (uint32_t row = 0; t && row < c->cap; row += IDS_STEP) {
+		ids_fill(c, t, cap, row, row + IDS_STEP);
+		pthread_mutex_unlock(&c->lock); /* searches go on */
+		pthread_mutex_lock(&c->lock);
+	}
+	if (t) {
+		mem_free(MEM_engine, c->ids);
+		c->ids = t;
+		c->ids_cap = cap;
+		c->ids_used = c->ids_live;
+		atomic_store(&c->ids_cold, false);
+	}
+	c->ids_warming = false;
+	pthread_cond_broadcast(&c->idle);
+	pthread_mutex_unlock(&c->lock);
+	return t ? 0 : -ENOMEM;
 }
 
 /* under a memory limit a graph in memory may take a quarter of it; what is more lies in parts */

@@ -63,6 +63,8 @@ void compact_step(struct engine *e, struct eng_coll *c)
 	bool idle = !c->compact_off && !c->inflight; /* the last step's have come to rest */
 	uint32_t row = c->cap;
 	pthread_mutex_unlock(&c->lock);
+	if (idle && most && coll_ids_warm(c) < 0)
+		return;
 	while (idle && sent < most && row > 0) {
 		struct eng_op *o = op_get(e, SOP_vec_move);
 		if (!o)

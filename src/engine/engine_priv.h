@@ -185,7 +185,6 @@ struct eng_coll {
 	uint64_t *own; /* oid or free id of a row */
 	uint8_t *flags; /* ROWF_* */
 	uint32_t cap; /* of own, flags, live */
-	uint32_t row_gen_cap;
 	uint32_t *tail; /* rows not linked: tail[tail_head, tail_n) */
 	uint32_t tail_head, tail_n, tail_cap;
 	_Atomic uint64_t moved; /* rows that compaction moved: who scanned meanwhile may have met neither place */
@@ -193,7 +192,6 @@ struct eng_coll {
 	uint64_t reclaim_epoch; /* when the store was told last to let go of what it had retired */
 	bool compact_off;
 	uint64_t tail_in; /* rows that ever came to the tail */
-	uint64_t *row_gen; /* while opening: the commit of each live row */
 	struct eng_dead *dead;
 	uint32_t dead_n, dead_cap, dead_all; /* dead_all: dead rows not yet given back */
 	uint32_t live_n, inflight, linked_pub;
@@ -216,6 +214,8 @@ struct eng_coll {
 		uint32_t used; /* 0 never, 1 used, else collection.c's */
 	} * ids;
 	uint32_t ids_cap, ids_used, ids_live;
+	_Atomic bool ids_cold; /* opening left the table to whoever asks for an id first: coll_ids_warm */
+	bool ids_warming; /* somebody is at it */
 	struct chunk_rows *chunks; /* of a model's collection: sem.h */
 };
 enum { ROWF_FREE = 1, ROWF_LIVE = 2, ROWF_PUB = 4, ROWF_TAIL = 8 };
@@ -237,14 +237,22 @@ int coll_reserve(struct eng_coll *c, uint32_t row);
 int coll_dead_push(struct eng_coll *c, uint32_t row, bool unlinked);
 /* coll_id_row - a free point's row; ENG_ROW_BUSY while a change of it is on its way, ENG_ROW_NONE without one.
  * coll_id_shown - the row that a reader gets: meanwhile the one before, which stays live until the new one is.
- * coll_id_set - ENG_ROW_BUSY keeps the row shown. Only an id that is new can fail (-ENOMEM). */
+ * coll_id_set - ENG_ROW_BUSY keeps the row shown. Only an id that is new can fail (-ENOMEM).
+ * None of them while the table is cold. */
 uint32_t coll_id_row(const struct eng_coll *c, uint64_t id);
 uint32_t coll_id_shown(const struct eng_coll *c, uint64_t id);
 int coll_id_set(struct eng_coll *c, uint64_t id, uint32_t row);
 void coll_id_del(struct eng_coll *c, uint64_t id);
+/* coll_ids_warm - the ids of free points can be asked for when it has returned 0; -ENOMEM.  No lock held, and never on a FUSE thread: of a
+ * million points it takes about a tenth of a second, once.  No point comes or goes before. */
+int coll_ids_warm(struct eng_coll *c);
+/* coll_points_room, coll_points - as store_load_cb's of the same names */
+uint64_t *coll_points_room(struct eng_coll *c, uint32_t rows);
+int coll_points(struct eng_coll *c, const uint64_t *live, uint32_t rows, uint32_t n);
+/* coll_rows_opened - after opening: which rows its graph has, which are the tail */
+int coll_rows_opened(struct eng_coll *c);
 int coll_tail_push(struct eng_coll *c, uint32_t row);
 void coll_bury(struct eng_coll *c, void *p, struct index *ix);
-int coll_row_gen(struct eng_coll *c, uint32_t row, uint64_t gen);
 void rows_refresh(struct engine *e, struct eng_coll *c);
 struct index_cfg coll_index_cfg(struct engine *e, const struct eng_coll *c);
 /* what one search sees */

@@ -107,8 +107,12 @@ int inline_get(struct engine *e, struct eng_job *j)
 {
 	struct note_stat st;
 	struct stat s;
-	if (j->is_free_point)
-		return get_point(e, j, 0, NULL);
+	if (j->is_free_point) {
+		struct eng_coll *c = coll_get(e, j->coll ? j->coll : "default");
+		bool cold = c && atomic_load(&c->ids_cold);
+		coll_put(c);
+		return cold ? 1 : get_point(e, j, 0, NULL);
+	}
 	if (!j->key.len || j->fd <= 0)
 		return 1;
 	eng_rdlock(e);
@@ -289,6 +293,12 @@ int get_slow(struct engine *e, struct eng_job *j)
 		eng_unlock(e);
 		if (!oid)
 			return -VX_ERR_no_vector;
+	}
+	if (j->is_free_point) {
+		struct eng_coll *c = coll_get(e, j->coll ? j->coll : "default");
+		int rc = c ? coll_ids_warm(c) : 0;
+		coll_put(c);
+		VX_TRY(rc);
 	}
 	bool all = !j->is_free_point && j->coll && !strcmp(j->coll, "*");
 	j->out_packed_n = 0;

@@ -148,6 +148,7 @@ static int load_vec(void *u, uint32_t cid, uint32_t row, uint64_t generation, bo
         const struct stamp *stamp)
 {
 	struct engine *e = ((struct load *)u)->e;
+	(void)generation; /* the graph itself says what it holds */
 	/* one live row an owner: an update kills the old row in the same commit */
 	struct eng_coll *c = coll_by_cid(e, cid);
 	if (!c)
@@ -180,12 +181,34 @@ static int load_vec(void *u, uint32_t cid, uint32_t row, uint64_t generation, bo
 			rc = -ENOMEM;
 		}
 	}
-	if (!rc && !dead && !orphan)
-		rc = coll_row_gen(c, row, generation);
 	pthread_mutex_unlock(&c->lock);
 	eng_unlock(e);
 	if (orphan)
 		atomic_fetch_add(&e->damaged, 1);
+	coll_put(c);
+	return rc;
+}
+static uint64_t *load_points_room(void *u, uint32_t cid, uint32_t rows)
+{
+	struct eng_coll *c = coll_by_cid(((struct load *)u)->e, cid);
+	uint64_t *room = NULL;
+	if (c) {
+		pthread_mutex_lock(&c->lock);
+		room = coll_points_room(c, rows);
+		pthread_mutex_unlock(&c->lock);
+	}
+	coll_put(c);
+	return room;
+}
+static int load_points(void *u, uint32_t cid, const uint64_t *live, uint32_t rows, uint32_t n)
+{
+	struct eng_coll *c = coll_by_cid(((struct load *)u)->e, cid);
+	int rc = -VX_ERR_store_corrupt;
+	if (c) {
+		pthread_mutex_lock(&c->lock);
+		rc = coll_points(c, live, rows, n);
+		pthread_mutex_unlock(&c->lock);
+	}
 	coll_put(c);
 	return rc;
 }
@@ -250,24 +273,15 @@ static void open_graph(struct engine *e, struct eng_coll *c)
 		c->graph_kept = true;
 		return;
 	}
-	for (uint32_t r = 0; r < c->cap; r++) {
-		/* what the graph was published with is not looked up: that would read all of it */
-		bool known = gen && r < c->row_gen_cap && c->row_gen[r] <= gen;
-		if ((c->flags[r] & ROWF_LIVE) && (known || index_linked(c->ix, r)))
-			c->flags[r] |= ROWF_PUB;
-		else if ((c->flags[r] & ROWF_LIVE) && coll_tail_push(c, r) < 0) {
-			/* a row outside graph and tail would be missed: better no graph */
-			index_free(c->ix);
-			c->ix = NULL;
-			c->graph_kept = true;
-			return;
-		}
+	if (coll_rows_opened(c) < 0) {
+		/* a row outside graph and tail would be missed: better no graph */
+		index_free(c->ix);
+		c->ix = NULL;
+		c->graph_kept = true;
+		return;
 	}
 	for (uint32_t i = 0; i < c->dead_n; i++)
 		c->flags[c->dead[i].row] |= ROWF_PUB; /* it may name them: they wait for the next one */
-	mem_free(MEM_engine, c->row_gen);
-	c->row_gen = NULL;
-	c->row_gen_cap = 0;
 	c->linked_pub = index_count(c->ix);
 	struct index_stats is;
 	index_stats(c->ix, &is);
@@ -319,8 +333,8 @@ static int open_all(struct engine *e, struct vx_errinfo *err)
 	struct store_cfg sc = {
 	        .os = e->os, .root_fd = e->cfg.root_fd, .store_dir = e->cfg.store_dir, .read_only = e->cfg.read_only};
 	VX_TRY(store_open(&sc, &e->st, err));
-	static const struct store_load_cb cb = {
-	        load_coll, load_obj, load_link, load_vec, load_graph, load_damaged, load_chunk_rows};
+	static const struct store_load_cb cb = {load_coll, load_obj, load_link, load_vec, load_graph, load_damaged,
+	        load_chunk_rows, load_points_room, load_points};
 	struct load l = {.e = e};
 	VX_TRY(store_load(e->st, &cb, &l));
 	sem_load(e);

@@ -318,6 +318,7 @@ int status_run(struct engine *e, struct eng_job *j)
 		num(&b, "commits", s.commits);
 		num(&b, "flushes", s.flushes);
 		num(&b, "disk_bytes", s.disk_bytes);
+		num(&b, "row_tables_damaged", s.tabs_damaged);
 		num(&b, "queue", store_queue_len(e->st));
 		sb_ch(&b, '}');
 	}

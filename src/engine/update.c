@@ -287,6 +287,8 @@ static int put_locked(struct engine *e, struct eng_job *j, struct put *p, struct
 /* put_point - submit what a point brings; the job counts the operations. 0 or < 0 and nothing was submitted. */
 static int put_point(struct engine *e, struct eng_job *j, struct put *p)
 {
+	if (p->is_free)
+		VX_TRY(coll_ids_warm(p->c));
 	for (;;) {
 		if (eng_stopping(e))
 			return -VX_ERR_shutting_down;
@@ -467,6 +469,8 @@ static int del_locked(
 }
 static int del_one(struct engine *e, struct eng_job *j, struct eng_coll *c, bool is_free, uint64_t owner)
 {
+	if (is_free)
+		VX_TRY(coll_ids_warm(c));
 	for (;;) {
 		if (eng_stopping(e))
 			return -VX_ERR_shutting_down;

@@ -54,6 +54,7 @@ struct hnsw_map {
 	const uint8_t *base;
 	size_t bytes;
 	uint64_t pages; /* with a CRC: 1 .. pages */
+	uint64_t linked_at;
 	const uint8_t *crc;
 	_Atomic uint64_t *checked;
 };
@@ -335,6 +336,40 @@ bool hnsw_read(struct index *ix, const struct hnsw_view *v, const void *p, size_
 	}
 	return good;
 }
+/* bits of rows from @first on, whose words are @w(i), into those of rows from 0 on */
+static void bits_or(uint64_t *ret, size_t words, uint32_t first, size_t i, uint64_t w)
+{
+	size_t at = first / 64 + i;
+	if (at < words)
+		ret[at] |= w << (first & 63);
+	if ((first & 63) && at + 1 < words)
+		ret[at + 1] |= w >> (64 - (first & 63));
+}
+int index_linked_bits(struct index *ix, uint64_t *ret, size_t words)
+{
+	const struct hnsw_view *v = atomic_load(&ix->view);
+	uint32_t n = atomic_load_explicit(&ix->part_n, memory_order_acquire);
+	memset(ret, 0, words * sizeof(*ret));
+	for (uint64_t row = 0; !v->map && atomic_load(&ix->count) && row < words * 64; row++)
+		if (index_linked(ix, (uint32_t)row))
+			ret[row / 64] |= 1ull << (row & 63);
+	if (v->map) {
+		const uint8_t *p = v->map->base + v->map->linked_at;
+		size_t own = ((size_t)(v->nodes_cap_max - v->row_first) + 63) / 64;
+		if (own && !hnsw_map_touch(ix, v->map, p, own * 8))
+			return -VX_ERR_graph_corrupt;
+		for (size_t i = 0; i < own; i++)
+			bits_or(ret, words, v->row_first, i, le64_get(p + 8 * i));
+	}
+	for (uint32_t k = 0; k < n; k++) {
+		const struct hnsw_view *pv = atomic_load(&ix->part[k]->view);
+		size_t own = ((size_t)(pv->nodes_cap_max - pv->row_first) + 63) / 64;
+		for (size_t i = 0; i < own; i++)
+			bits_or(ret, words, pv->row_first, i,
+			        atomic_load_explicit(&ix->part[k]->has[i], memory_order_relaxed));
+	}
+	return atomic_load(&ix->failed) ? -VX_ERR_graph_corrupt : 0;
+}
 static bool links_good(const struct hnsw_view *v, uint32_t n, const hnsw_link *l, uint32_t level)
 {
 	for (uint32_t i = 0, end = 0; i < (level ? v->M : v->M0); i++) {
@@ -420,6 +455,7 @@ static int map_image(struct index *ix, struct os *os, int fd, uint64_t at, bool 
 	m->at = at;
 	m->bytes = (size_t)h->image_bytes;
 	m->pages = h->crc_at / HNSW_PAGE - 1;
+	m->linked_at = h->linked_at;
 	m->checked = mem_zalloc(MEM_index, (size_t)(h->image_bytes / HNSW_PAGE / 64 + 1) * 8);
 	int rc = m->checked ? os_mmap_ro(os, fd, (off_t)at, m->bytes, &base) : -ENOMEM;
 	if (!rc) {

@@ -56,6 +56,9 @@ int index_update(struct index *ix, uint32_t row);
 /* index_build - link rows[0..n) with @threads threads (1..64). Stops early, cleanly, when *stop becomes nonzero (NULL: never). */
 int index_build(struct index *ix, const uint32_t *rows, uint32_t n, uint32_t threads, const _Atomic int *stop);
 bool index_linked(const struct index *ix, uint32_t row);
+/* index_linked_bits - the same of all rows below 64 x @words at once, bit by bit: of a mapped graph without looking at its nodes.
+ * 0; -VX_ERR_graph_corrupt. */
+int index_linked_bits(struct index *ix, uint64_t *ret, size_t words);
 uint32_t index_count(const struct index *ix); /* linked rows */
 
 /* index_search - k nearest among live (∩ filter) rows ∪ extra, best first; always k when k exist (may turn to exact scan when few

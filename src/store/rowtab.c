@@ -2,12 +2,16 @@
  *
  * Walking table vec costs a microsecond a row, which a million vectors make noticeable.  At a clean close of a large collection the
  * walk is done once and its result written down, with the number of the commit it shows.  At opening the file counts only if that
- * number is the catalog's and every block's CRC fits; anything else, and any commit since, sends the opening back to table vec.  So
+ * number is the catalog's and every page's CRC fits; anything else, and any commit since, sends the opening back to table vec.  So
  * the file is derived, may be deleted at any time, and can never tell of a state other than the catalog's.
  *
- * Layout (little-endian): blocks of 4,096 bytes, each ending in the crc32c of its first 4,092.  Block 0 is the header.  Then blocks of
- * 170 rows of 24 bytes {u64 id, u64 generation | flags << 60, u32 stamp, u32 0}; then blocks of 85 stamps of 48 bytes {u64 size,
- * i64 mtime, i64 ctime, 16 B hash, u8 hashed, 7 B 0}.  A row's `stamp` is 1 + its stamp's number; 0: all zero. */
+ * Live free points, of which a collection may have millions, are told all at once: a bit a row, and an array of their ids that is read
+ * into its place in the engine's memory, so that opening costs what copying eight bytes a row costs.  Rows of files, and dead rows, are told
+ * one by one: whoever hears of them has something to do for each.
+ *
+ * Layout (little-endian), in pages of 4,096 bytes: the header; `ids`, u64 a row, 0 if it is no live free point; `used`, a bit a row: not
+ * free; `points`, a bit a row: a live free point; `told`, 64 bytes for each other used row; `sums`, the crc32c of each page between the header
+ * and itself.  The header has the sum of `sums`, and its own in its last four bytes. */
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,149 +19,190 @@
 #include "base/sbuf.h"
 #include "store/store_int.h"
 
-#define BLOCK      4096u
-#define ROW_BYTES  24u
-#define ROWS_PER   170u
-#define STAMP_B    48u
-#define STAMPS_PER 85u
-#define BUF_BLOCKS 64u
+#define PAGE       4096u
+#define IDS_PER    (PAGE / 8)
+#define BITS_PER   (PAGE * 8)
+#define TOLD_BYTES 64u
+#define TOLD_PER   (PAGE / TOLD_BYTES)
+#define RUN        64u /* pages read or written at once */
 #define MAGIC      "VEXROWS1"
-#define F_LIVE     1u /* else free */
-#define F_DEAD     2u
-#define F_FREE_PT  4u
+#define VERSION    2u
+#define F_DEAD     1u
+#define F_POINT    2u
+#define F_HASHED   4u
 #define CLOSE_NS   (5ull * 1000000000ull) /* a close waits no longer for this */
+
+/* page numbers of the sections */
+struct places {
+	uint32_t ids, used, points, told, sums, end;
+};
+static struct places places_of(uint32_t rows, uint32_t told)
+{
+	struct places p = {.ids = 1};
+	uint32_t bits = (uint32_t)(((uint64_t)rows + BITS_PER - 1) / BITS_PER);
+	p.used = p.ids + (uint32_t)(((uint64_t)rows + IDS_PER - 1) / IDS_PER);
+	p.points = p.used + bits;
+	p.told = p.points + bits;
+	p.sums = p.told + (uint32_t)(((uint64_t)told + TOLD_PER - 1) / TOLD_PER);
+	p.end = p.sums + (uint32_t)(((uint64_t)p.sums - 1) * 4 / PAGE) + 1;
+	return p;
+}
+static size_t words_of(uint32_t rows) /* of a section of bits, to the end of its last page */
+{
+	return (size_t)(((uint64_t)rows + BITS_PER - 1) / BITS_PER) * (PAGE / 8);
+}
+
+/* ---- writing -------------------------------------------------------------------------------------------------------------- */
 
 struct out {
 	struct store *st;
-	int fd;
-	uint8_t *buf;
-	uint32_t in_block, per, bytes; /* of the current kind of block */
-	uint64_t blocks, buffered;
-	int rc;
+	int fd, rc;
+	uint8_t *sums; /* of page i + 1 */
+};
+struct stream { /* one section, written from its first page on */
+	struct out *o;
+	uint8_t *buf; /* RUN pages */
+	uint32_t page, used; /* the first page in buf; bytes in it */
 };
 
-static void out_flush(struct out *o)
+static void pages_put(struct out *o, uint32_t page, const uint8_t *p, uint32_t n)
 {
-	if (!o->rc && o->buffered)
-		o->rc = os_pwrite_all(
-		        o->st->os, o->fd, o->buf, o->buffered * BLOCK, (off_t)((o->blocks - o->buffered) * BLOCK));
-	o->buffered = 0;
+	for (uint32_t i = 0; i < n; i++)
+		le32_put(o->sums + (size_t)(page + i - 1) * 4, crc32c(0, p + (size_t)i * PAGE, PAGE));
+	if (!o->rc)
+		o->rc = os_pwrite_all(o->st->os, o->fd, p, (size_t)n * PAGE, (off_t)page * PAGE);
 }
 
-static void out_block_end(struct out *o)
+static void stream_flush(struct stream *s)
 {
-	uint8_t *b = o->buf + o->buffered * BLOCK;
-	if (!o->in_block)
-		return;
-	memset(b + o->in_block * o->bytes, 0, BLOCK - 4 - o->in_block * o->bytes);
-	le32_put(b + BLOCK - 4, crc32c(0, b, BLOCK - 4));
-	o->in_block = 0;
-	o->blocks++;
-	if (++o->buffered == BUF_BLOCKS)
-		out_flush(o);
+	uint32_t pages = (s->used + PAGE - 1) / PAGE;
+	memset(s->buf + s->used, 0, pages * PAGE - s->used);
+	if (pages)
+		pages_put(s->o, s->page, s->buf, pages);
+	s->page += pages;
+	s->used = 0;
 }
 
-static uint8_t *out_next(struct out *o)
+static uint8_t *stream_next(struct stream *s, uint32_t bytes) /* divides a page */
 {
-	if (o->in_block == o->per)
-		out_block_end(o);
-	return o->buf + o->buffered * BLOCK + o->in_block++ * o->bytes;
+	if (s->used == RUN * PAGE)
+		stream_flush(s);
+	uint8_t *p = s->buf + s->used;
+	s->used += bytes;
+	return p;
 }
 
-static void row_put(uint8_t *p, const struct vec_rec *v, uint32_t stamp)
+static bool is_point(const struct vec_rec *v)
 {
-	uint64_t flags = F_LIVE | (v->dead ? F_DEAD : 0) | (v->is_free_point ? F_FREE_PT : 0);
-	memset(p, 0, ROW_BYTES);
-	le64_put(p, v->id);
-	le64_put(p + 8, (v->generation & ((1ull << 60) - 1)) | flags << 60);
-	le32_put(p + 16, stamp);
+	const struct stamp *t = &v->stamp;
+	return v->is_free_point && !v->dead && !t->size && !t->mtime_ns && !t->ctime_ns && !t->hashed;
 }
 
-static bool stamp_zero(const struct stamp *t)
+static void told_put(uint8_t *p, const struct vec_rec *v)
 {
-	return !t->size && !t->mtime_ns && !t->ctime_ns && !t->hashed;
+	le32_put(p, v->row);
+	le32_put(p + 4, (v->dead ? F_DEAD : 0) | (v->is_free_point ? F_POINT : 0) | (v->stamp.hashed ? F_HASHED : 0));
+	le64_put(p + 8, v->id);
+	le64_put(p + 16, v->generation);
+	le64_put(p + 24, v->stamp.size);
+	le64_put(p + 32, (uint64_t)v->stamp.mtime_ns);
+	le64_put(p + 40, (uint64_t)v->stamp.ctime_ns);
+	memcpy(p + 48, v->stamp.hash, 16);
 }
 
-static void header_put(uint8_t *b, struct store *st, const struct coll *c, uint32_t stamps)
+/* what one walk of the collection's rows of vec gives */
+struct walked {
+	uint64_t *used, *points; /* words_of(rows) each, as on disk */
+	uint32_t told, point_n;
+};
+
+static void bit_set(uint64_t *w, uint32_t row)
 {
-	memset(b, 0, BLOCK);
-	memcpy(b, MAGIC, 8);
-	le32_put(b + 8, 1);
-	le32_put(b + 12, c->c.cid);
-	le64_put(b + 16, st->state.generation);
-	le32_put(b + 24, c->next_row);
-	le32_put(b + 28, stamps);
-	le32_put(b + BLOCK - 4, crc32c(0, b, BLOCK - 4));
+	uint8_t *p = (uint8_t *)w + row / 8; /* little-endian words: bit r of the section is bit r % 8 of byte r / 8 */
+	*p = (uint8_t)(*p | 1u << (row & 7));
 }
 
-/* one pass over the collection's rows of vec; @stamps: write the stamps instead of the rows */
-static int pass(
-        struct out *o, const struct coll *c, sqlite3_stmt *s, bool stamps, uint32_t *ret_stamps, uint64_t give_up_ns)
+static int walk(struct stream *ids, struct stream *told, const struct coll *c, sqlite3_stmt *s, uint64_t give_up_ns,
+        struct walked *w)
 {
-	uint32_t row = 0, n = 0;
+	uint32_t row = 0;
 	int q;
-	sqlite3_reset(s);
-	while ((q = sqlite3_step(s)) == SQLITE_ROW && !o->rc) {
+	while ((q = sqlite3_step(s)) == SQLITE_ROW && !ids->o->rc) {
 		struct vec_rec v;
 		if (cat_row_vec(s, &v) < 0 || v.row >= c->next_row || v.row < row)
 			return -VX_ERR_store_corrupt; /* opening must meet it again, and tell */
-		uint32_t st = stamp_zero(&v.stamp) ? 0 : ++n;
-		if (!stamps) {
-			for (; row < v.row; row++)
-				memset(out_next(o), 0, ROW_BYTES);
-			row_put(out_next(o), &v, st);
-			row++;
-		} else if (st) {
-			uint8_t *p = out_next(o);
-			memset(p, 0, STAMP_B);
-			le64_put(p, v.stamp.size);
-			le64_put(p + 8, (uint64_t)v.stamp.mtime_ns);
-			le64_put(p + 16, (uint64_t)v.stamp.ctime_ns);
-			memcpy(p + 24, v.stamp.hash, 16);
-			p[40] = v.stamp.hashed;
+		for (; row < v.row; row++)
+			le64_put(stream_next(ids, 8), 0);
+		bool point = is_point(&v);
+		le64_put(stream_next(ids, 8), point ? v.id : 0);
+		row++;
+		bit_set(w->used, v.row);
+		if (point) {
+			bit_set(w->points, v.row);
+			w->point_n++;
+		} else {
+			told_put(stream_next(told, TOLD_BYTES), &v);
+			w->told++;
 		}
-		if (!(v.row % 4096) && os_mono_ns(o->st->os) > give_up_ns)
+		if (!(v.row % 4096) && os_mono_ns(ids->o->st->os) > give_up_ns)
 			return -VX_ERR_deadline;
 	}
-	for (; !stamps && row < c->next_row; row++)
-		memset(out_next(o), 0, ROW_BYTES);
-	out_block_end(o);
-	*ret_stamps = n;
-	return o->rc ? o->rc : q == SQLITE_DONE ? 0 : -VX_ERR_store_corrupt;
+	for (; row < c->next_row; row++)
+		le64_put(stream_next(ids, 8), 0);
+	stream_flush(ids);
+	stream_flush(told);
+	return ids->o->rc ? ids->o->rc : q == SQLITE_DONE ? 0 : -VX_ERR_store_corrupt;
 }
 
-static int write_all(struct out *o, struct coll *c, sqlite3_stmt *s, uint64_t give_up_ns)
+static int write_all(struct out *o, const struct coll *c, sqlite3_stmt *s, uint8_t *buf)
 {
-	uint32_t stamps = 0, again = 0;
-	uint8_t *h;
-	o->blocks = 1; /* the header is written last, when the stamps are counted */
-	o->per = ROWS_PER;
-	o->bytes = ROW_BYTES;
-	VX_TRY(pass(o, c, s, false, &stamps, give_up_ns));
-	o->per = STAMPS_PER;
-	o->bytes = STAMP_B;
-	if (stamps)
-		VX_TRY(pass(o, c, s, true, &again, give_up_ns));
-	out_flush(o);
-	VX_TRY(o->rc);
-	h = o->buf;
-	header_put(h, o->st, c, stamps);
-	VX_TRY(os_pwrite_all(o->st->os, o->fd, h, BLOCK, 0));
+	struct places p = places_of(c->next_row, 0);
+	size_t words = words_of(c->next_row), bits = (size_t)(p.told - p.points);
+	struct walked w = {.used = mem_zalloc(MEM_store, words * 16)};
+	struct stream ids = {o, buf, p.ids, 0}, told = {o, buf + (size_t)RUN * PAGE, p.told, 0};
+	uint8_t *h = buf;
+	if (!w.used)
+		return -ENOMEM;
+	w.points = w.used + words;
+	int rc = walk(&ids, &told, c, s, os_mono_ns(o->st->os) + CLOSE_NS, &w);
+	if (!rc) {
+		pages_put(o, p.used, (const uint8_t *)w.used, (uint32_t)bits);
+		pages_put(o, p.points, (const uint8_t *)w.points, (uint32_t)bits);
+		rc = o->rc;
+	}
+	mem_free(MEM_store, w.used);
+	VX_TRY(rc);
+	p = places_of(c->next_row, w.told);
+	size_t sums = (size_t)(p.end - p.sums) * PAGE;
+	VX_TRY(os_pwrite_all(o->st->os, o->fd, o->sums, sums, (off_t)p.sums * PAGE));
+	memset(h, 0, PAGE);
+	memcpy(h, MAGIC, 8);
+	le32_put(h + 8, VERSION);
+	le32_put(h + 12, c->c.cid);
+	le64_put(h + 16, o->st->state.generation);
+	le32_put(h + 24, c->next_row);
+	le32_put(h + 28, w.told);
+	le32_put(h + 32, w.point_n);
+	le32_put(h + 36, crc32c(0, o->sums, sums));
+	le32_put(h + PAGE - 4, crc32c(0, h, PAGE - 4));
+	VX_TRY(os_pwrite_all(o->st->os, o->fd, h, PAGE, 0));
 	return os_fdatasync(o->st->os, o->fd);
 }
 
 void rowtab_write(struct store *st, struct coll *c)
 {
-	struct out o = {.st = st, .fd = -1, .buf = mem_alloc(MEM_store, (size_t)BUF_BLOCKS * BLOCK)};
+	struct out o = {.st = st, .fd = -1};
 	sqlite3_stmt *s = NULL;
+	uint8_t *buf = NULL;
 	int dir = atomic_load(&c->dirfd);
-	if (!o.buf || c->next_row < ROWTAB_ROWS_MIN || c->tab_generation == st->state.generation)
-		goto out;
-	o.rc = sqlite3_prepare_v2(st->cat.db, CAT_SEL_VEC " WHERE key BETWEEN ?1 AND ?2 ORDER BY key", -1, &s, NULL) ==
-	                       SQLITE_OK
-	               ? 0
-	               : -EIO;
-	if (o.rc)
+	if (c->next_row < ROWTAB_ROWS_MIN || c->tab_generation == st->state.generation)
+		return;
+	buf = mem_alloc(MEM_store, (size_t)RUN * PAGE * 2);
+	struct places most = places_of(c->next_row, c->next_row);
+	o.sums = mem_zalloc(MEM_store, (size_t)(most.end - most.sums) * PAGE);
+	if (!buf || !o.sums ||
+	        sqlite3_prepare_v2(st->cat.db, CAT_SEL_VEC " WHERE key BETWEEN ?1 AND ?2 ORDER BY key", -1, &s, NULL) !=
+	                SQLITE_OK)
 		goto out;
 	sqlite3_bind_int64(s, 1, vec_key(c->c.cid, 0));
 	sqlite3_bind_int64(s, 2, vec_key(c->c.cid, UINT32_MAX));
@@ -165,7 +210,7 @@ void rowtab_write(struct store *st, struct coll *c)
 	o.fd = os_openat(st->os, dir, "rows.tmp", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (o.fd < 0)
 		goto out;
-	o.rc = write_all(&o, c, s, os_mono_ns(st->os) + CLOSE_NS);
+	o.rc = write_all(&o, c, s, buf);
 	if (!o.rc)
 		o.rc = os_renameat(st->os, dir, "rows.tmp", dir, "rows.tab");
 	if (o.rc < 0)
@@ -174,132 +219,183 @@ out:
 	if (o.fd >= 0)
 		(void)os_close(st->os, o.fd); /* synced, or thrown away */
 	sqlite3_finalize(s);
-	mem_free(MEM_store, o.buf);
+	mem_free(MEM_store, o.sums);
+	mem_free(MEM_store, buf);
 }
 
 /* ---- reading -------------------------------------------------------------------------------------------------------------- */
 
-static int blocks_read(struct store *st, int fd, uint8_t *buf, uint64_t at, uint64_t n)
-{
-	VX_TRY(os_pread_all(st->os, fd, buf, n * BLOCK, (off_t)(at * BLOCK)));
-	for (uint64_t i = 0; i < n; i++)
-		if (crc32c(0, buf + i * BLOCK, BLOCK - 4) != le32_get(buf + i * BLOCK + BLOCK - 4))
-			return -VX_ERR_store_corrupt;
-	return 0;
-}
-
-static void stamp_get(const uint8_t *p, struct stamp *ret)
-{
-	memset(ret, 0, sizeof *ret);
-	ret->size = le64_get(p);
-	ret->mtime_ns = (int64_t)le64_get(p + 8);
-	ret->ctime_ns = (int64_t)le64_get(p + 16);
-	memcpy(ret->hash, p + 24, 16);
-	ret->hashed = p[40] != 0;
-}
-
-struct window { /* blocks [at, at + n) of the file, checked */
-	uint8_t *buf;
-	uint64_t at, n;
-};
 struct in {
 	struct store *st;
 	struct coll *c;
 	const struct store_load_cb *cb;
 	void *u;
 	int fd;
-	struct window row, stamp;
-	uint64_t blocks, stamps_at; /* blocks in all; the first block of stamps */
-	uint32_t rows, stamps_n;
+	struct places p;
+	uint32_t rows, told_n, point_n;
+	uint8_t *sums;
+	uint64_t *used, *points; /* as on disk */
+	uint8_t *told;
+	uint64_t *ids; /* the engine's */
 };
 
-/* block @i of the file; NULL: it cannot be read, or its CRC does not fit */
-static const uint8_t *block(struct in *x, struct window *w, uint64_t i)
+/* pages [page, page + n) to @to, each checked while it is in the processor's cache */
+static int pages_get(struct in *x, uint32_t page, uint32_t n, void *to)
 {
-	if (i < w->at || i >= w->at + w->n) {
-		uint64_t n = x->blocks - i < BUF_BLOCKS ? x->blocks - i : BUF_BLOCKS;
-		w->n = 0;
-		if (i >= x->blocks || blocks_read(x->st, x->fd, w->buf, i, n) < 0)
-			return NULL;
-		w->at = i;
-		w->n = n;
-	}
-	return w->buf + (i - w->at) * BLOCK;
-}
-
-static int tell_rows(struct in *x)
-{
-	for (uint32_t row = 0; row < x->rows; row++) {
-		const uint8_t *p = block(x, &x->row, 1 + row / ROWS_PER), *sb;
-		if (!p)
-			return -VX_ERR_store_corrupt;
-		p += (size_t)(row % ROWS_PER) * ROW_BYTES;
-		uint64_t g = le64_get(p + 8);
-		uint32_t flags = (uint32_t)(g >> 60), s = le32_get(p + 16);
-		struct stamp t = {0};
-		if (!(flags & F_LIVE))
-			continue; /* stays free */
-		if (row_is_free(x->c, row)) {
-			x->c->free_w[row / 64] &= ~(1ull << (row % 64));
-			x->c->free_n--;
-		}
-		if (s) {
-			sb = block(x, &x->stamp, x->stamps_at + (s - 1) / STAMPS_PER);
-			if (!sb || s > x->stamps_n)
+	uint8_t *p = to;
+	for (uint32_t i = 0; i < n; i += RUN) {
+		uint32_t run = n - i < RUN ? n - i : RUN;
+		VX_TRY(os_pread_all(x->st->os, x->fd, p, (size_t)run * PAGE, (off_t)(page + i) * PAGE));
+		for (uint32_t k = 0; k < run; k++, p += PAGE)
+			if (crc32c(0, p, PAGE) != le32_get(x->sums + (size_t)(page + i + k - 1) * 4))
 				return -VX_ERR_store_corrupt;
-			stamp_get(sb + (size_t)((s - 1) % STAMPS_PER) * STAMP_B, &t);
-		}
-		if (x->cb->vec)
-			VX_TRY(x->cb->vec(x->u, x->c->c.cid, row, g & ((1ull << 60) - 1), flags & F_DEAD,
-			        flags & F_FREE_PT, le64_get(p), &t));
 	}
 	return 0;
 }
 
-/* every block is read and checked before the first row is told: no half of a table is ever believed */
-static int check_all(struct in *x)
+/* -ENOENT: a table of another commit, or of another version; else its places are known and its sums are there */
+static int header_get(struct in *x, uint8_t *h)
 {
-	x->blocks = 1;
-	const uint8_t *h = block(x, &x->row, 0);
-	if (!h)
+	struct stat sb;
+	VX_TRY(os_fstat(x->st->os, x->fd, &sb));
+	if (sb.st_size < (off_t)PAGE)
 		return -VX_ERR_store_corrupt;
-	if (memcmp(h, MAGIC, 8) || le32_get(h + 8) != 1 || le32_get(h + 12) != x->c->c.cid ||
-	        le64_get(h + 16) != x->st->state.generation || le32_get(h + 24) < x->c->next_row ||
-	        le32_get(h + 24) > CONF_ROWS_MAX || le32_get(h + 28) > le32_get(h + 24))
+	VX_TRY(os_pread_all(x->st->os, x->fd, h, PAGE, 0));
+	if (crc32c(0, h, PAGE - 4) != le32_get(h + PAGE - 4))
+		return -VX_ERR_store_corrupt;
+	x->rows = le32_get(h + 24);
+	x->told_n = le32_get(h + 28);
+	x->point_n = le32_get(h + 32);
+	if (memcmp(h, MAGIC, 8) || le32_get(h + 8) != VERSION || le32_get(h + 12) != x->c->c.cid ||
+	        le64_get(h + 16) != x->st->state.generation || x->rows < x->c->next_row || x->rows > CONF_ROWS_MAX)
 		return -ENOENT;
-	x->rows = x->c->next_row; /* what lies above was free when it was written */
-	x->stamps_n = le32_get(h + 28);
-	x->stamps_at = 1 + ((uint64_t)le32_get(h + 24) + ROWS_PER - 1) / ROWS_PER;
-	x->blocks = x->stamps_at + ((uint64_t)x->stamps_n + STAMPS_PER - 1) / STAMPS_PER;
-	x->row.n = 0;
-	for (uint64_t i = 1; i < x->blocks; i++)
-		if (!block(x, &x->row, i))
-			return -VX_ERR_store_corrupt;
-	return 0;
+	if (x->point_n > x->rows || x->told_n > x->rows - x->point_n)
+		return -VX_ERR_store_corrupt;
+	x->p = places_of(x->rows, x->told_n);
+	if (sb.st_size != (off_t)x->p.end * PAGE)
+		return -VX_ERR_store_corrupt;
+	size_t sums = (size_t)(x->p.end - x->p.sums) * PAGE;
+	x->sums = mem_alloc(MEM_store, sums);
+	if (!x->sums)
+		return -ENOMEM;
+	VX_TRY(os_pread_all(x->st->os, x->fd, x->sums, sums, (off_t)x->p.sums * PAGE));
+	return crc32c(0, x->sums, sums) == le32_get(h + 36) ? 0 : -VX_ERR_store_corrupt;
+}
+
+static bool bit_of(const uint64_t *w, uint64_t row)
+{
+	return ((const uint8_t *)w)[row / 8] >> (row % 8) & 1;
+}
+
+/* do the sections say one thing?  What lies above next_row was free when they were written. */
+static bool agree(const struct in *x)
+{
+	uint64_t used = 0, points = 0;
+	if (x->point_n && store_coll_many(&x->c->c))
+		return false;
+	for (size_t i = 0; i < words_of(x->rows); i++) {
+		if (x->points[i] & ~x->used[i])
+			return false;
+		used += (uint64_t)__builtin_popcountll(x->used[i]);
+		points += (uint64_t)__builtin_popcountll(x->points[i]);
+	}
+	for (uint64_t row = x->c->next_row; row < words_of(x->rows) * 64; row++)
+		if (bit_of(x->used, row))
+			return false;
+	for (uint32_t i = 0, next = 0; i < x->told_n; i++) {
+		uint32_t row = le32_get(x->told + (size_t)i * TOLD_BYTES);
+		if (row < next || row >= x->c->next_row || !bit_of(x->used, row) || bit_of(x->points, row))
+			return false;
+		next = row + 1;
+	}
+	return points == x->point_n && used == points + x->told_n;
+}
+
+/* every page is read and checked before the first row is told: no half of a table is ever believed */
+static int read_all(struct in *x)
+{
+	size_t words = words_of(x->rows);
+	uint32_t bits = x->p.points - x->p.used, told = x->p.sums - x->p.told;
+	x->used = mem_alloc(MEM_store, words * 16 + (size_t)told * PAGE);
+	if (!x->used)
+		return -ENOMEM;
+	x->points = x->used + words;
+	x->told = (uint8_t *)(x->points + words);
+	VX_TRY(pages_get(x, x->p.used, bits, x->used));
+	VX_TRY(pages_get(x, x->p.points, bits, x->points));
+	VX_TRY(pages_get(x, x->p.told, told, x->told));
+	if (!agree(x))
+		return -VX_ERR_store_corrupt;
+	if (!x->point_n)
+		return 0;
+	x->ids = x->cb->points_room(x->u, x->c->c.cid, x->rows);
+	if (!x->ids)
+		return -ENOMEM;
+	int rc = pages_get(x, x->p.ids, x->p.used - x->p.ids, x->ids);
+	if (rc < 0)
+		memset(x->ids, 0, (size_t)(x->p.used - x->p.ids) * PAGE);
+	return rc;
+}
+
+static void words_turn(uint64_t *w, size_t n) /* from the disk's byte order to the machine's */
+{
+	for (size_t i = 0; i < n && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__; i++)
+		w[i] = le64_get(w + i);
+}
+
+static int tell(struct in *x)
+{
+	for (uint32_t i = 0; i < x->told_n; i++) {
+		const uint8_t *p = x->told + (size_t)i * TOLD_BYTES;
+		uint32_t flags = le32_get(p + 4);
+		struct stamp t = {.size = le64_get(p + 24),
+		        .mtime_ns = (int64_t)le64_get(p + 32),
+		        .ctime_ns = (int64_t)le64_get(p + 40),
+		        .hashed = (flags & F_HASHED) != 0};
+		memcpy(t.hash, p + 48, 16);
+		if (x->cb->vec)
+			VX_TRY(x->cb->vec(x->u, x->c->c.cid, le32_get(p), le64_get(p + 16), flags & F_DEAD,
+			        flags & F_POINT, le64_get(p + 8), &t));
+	}
+	words_turn(x->used, words_of(x->rows) * 2);
+	for (uint32_t i = 0; i < x->c->free_words; i++) {
+		x->c->free_n -= (uint32_t)__builtin_popcountll(x->c->free_w[i] & x->used[i]);
+		x->c->free_w[i] &= ~x->used[i];
+	}
+	if (!x->point_n)
+		return 0;
+	words_turn(x->ids, (size_t)(x->p.used - x->p.ids) * IDS_PER);
+	return x->cb->points(x->u, x->c->c.cid, x->points, x->rows, x->point_n);
 }
 
 int rowtab_load(struct store *st, struct coll *c, const struct store_load_cb *cb, void *u)
 {
 	struct in x = {.st = st, .c = c, .cb = cb, .u = u};
-	if (c->next_row < ROWTAB_ROWS_MIN || !c->c.dim || !c->free_w)
+	if (c->next_row < ROWTAB_ROWS_MIN || !c->c.dim || !c->free_w || !cb->points)
 		return -ENOENT;
 	x.fd = os_openat(st->os, atomic_load(&c->dirfd), "rows.tab", O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0);
 	if (x.fd < 0)
 		return -ENOENT;
-	x.row.buf = mem_alloc(MEM_store, (size_t)BUF_BLOCKS * BLOCK * 2);
-	x.stamp.buf = x.row.buf + (size_t)BUF_BLOCKS * BLOCK;
-	int rc = x.row.buf ? check_all(&x) : -ENOMEM;
+	uint8_t *h = mem_alloc(MEM_store, PAGE);
+	int rc = h ? header_get(&x, h) : -ENOMEM;
+	if (!rc)
+		rc = read_all(&x);
 	if (rc < 0) {
-		if (rc == -VX_ERR_store_corrupt)
-			log_kv(LOGL_warn, "store: rows.tab is damaged and not used;", "collection", c->c.cid);
-		rc = -ENOENT;
+		if (rc != -ENOENT && rc != -ENOMEM) {
+			log_kv(LOGL_warn, "store: rows.tab is damaged and not used; the catalog is read instead;",
+			        "collection", c->c.cid);
+			atomic_fetch_add(&st->n_tabs_damaged, 1);
+		}
+		rc = rc == -ENOMEM ? rc : -ENOENT;
 	} else {
 		c->tab_generation = st->state.generation;
-		rc = tell_rows(&x);
+		rc = tell(&x);
 		if (rc == -ENOENT)
 			rc = -EIO; /* the callback's own: not to be taken for "no table" */
 	}
 	(void)os_close(st->os, x.fd); /* read only */
-	mem_free(MEM_store, x.row.buf);
+	mem_free(MEM_store, h);
+	mem_free(MEM_store, x.sums);
+	mem_free(MEM_store, x.used);
 	return rc;
 }

@@ -613,6 +613,7 @@ void store_stats(struct store *st, struct store_stats *ret)
 	        .objects = GET(n_objects),
 	        .vectors = GET(n_vectors),
 	        .dead_rows = GET(n_dead),
+	        .tabs_damaged = GET(n_tabs_damaged),
 	        .chunks = GET(n_chunks)};
 #undef GET
 }

@@ -143,6 +143,12 @@ struct store_load_cb {
 	void (*damaged)(void *u, const char *table, uint64_t rowid);
 	/* after all of vec: row[n] of a file's chunks by ord, of the text that is searched; may be NULL */
 	int (*chunk_rows)(void *u, uint32_t cid, uint64_t oid, uint64_t ver, const uint32_t *row, uint32_t n);
+	/* The live free points of a large collection, all at once, none of which is told by vec(); both NULL: by vec() each.
+	 * points_room - where the ids are to be read to, a word for each of @rows rounded up to 512; NULL: no memory.  What comes to
+	 * lie there counts for nothing before points() is called, which may not happen.
+	 * points - bit r of @live: row r < @rows is such a point, its id is in the room; 0 else.  @n: how many */
+	uint64_t *(*points_room)(void *u, uint32_t cid, uint32_t rows);
+	int (*points)(void *u, uint32_t cid, const uint64_t *live, uint32_t rows, uint32_t n);
 };
 int store_load(struct store *st, const struct store_load_cb *cb, void *u);
 
@@ -227,9 +233,10 @@ struct store_read {
 int store_read(struct store *st, struct store_read *rd); /* [any] 0 queued; -VX_ERR_queue_full, -VX_ERR_shutting_down */
 
 struct store_stats {
-	/* disk_bytes: slot files as mapped, holes included; punched_bytes: given back to the file system so far */
+	/* disk_bytes: slot files as mapped, holes included; punched_bytes: given back to the file system so far;
+	 * tabs_damaged: collections whose rows.tab was found damaged at opening, and not used */
 	uint64_t generation, commits, flushes, ops, bytes_slots, disk_bytes, punched_bytes, objects, vectors, dead_rows,
-	        chunks;
+	        chunks, tabs_damaged;
 };
 void store_stats(struct store *st, struct store_stats *ret); /* [any] counters only */
 

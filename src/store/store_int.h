@@ -161,7 +161,7 @@ struct store {
 	_Atomic int health;
 	_Atomic uint64_t queue_len, generation;
 	_Atomic uint64_t n_commits, n_flushes, n_ops, n_bytes_slots, n_punched, n_disk, n_objects, n_vectors, n_dead,
-	        n_chunks;
+	        n_chunks, n_tabs_damaged;
 };
 
 /* no_space_left - the disk, the quota or the file size limit: a state that passes */
@@ -190,7 +190,7 @@ int store_path(int dirfd, const char *name, char *ret, size_t cap); /* a path SQ
 /* rowtab.c */
 #define ROWTAB_ROWS_MIN 4096u /* smaller collections are read from the catalog in a few milliseconds */
 void rowtab_write(struct store *st, struct coll *c); /* at close; failing costs the next opening time, nothing else */
-/* rowtab_load - tell cb->vec of each row and mark those free that are. -ENOENT: no table that counts, nothing was told */
+/* rowtab_load - tell cb->points and cb->vec of the rows, and mark those free that are. -ENOENT: no table that counts, nothing was told */
 int rowtab_load(struct store *st, struct coll *c, const struct store_load_cb *cb, void *u);
 
 /* store_thread.c */
