@@ -19,6 +19,8 @@
 #define INDEX_STOP_BYTES    (1ull << 30) /* what five seconds write, on a slow disk */
 #define INDEX_RETRY_NS      5000000000ull
 #define INDEX_IDLE_NS       1000000000ull /* dead rows wait for readers: look again */
+#define INDEX_ANEW_MIN      2048u
+#define INDEX_ANEW_LOOK     256u /* deletions from one look at whether they are worth while to the next */
 
 static void all_to_tail(struct eng_coll *c)
 {
@@ -139,10 +141,22 @@ static bool free_row(struct engine *e, struct eng_coll *c, uint32_t row)
 	op_submit(o);
 	return true;
 }
+/* [c->lock] More nodes of the graph are dead than alive.  To link the living anew costs a tenth of a deletion for each of them, and leaves a graph
+ * without scars; meanwhile they are scanned, as after an import. */
+static bool mostly_dead(const struct eng_coll *c, const struct index *ix)
+{
+	uint32_t all = index_count(ix), dead = 0;
+	if (all < INDEX_ANEW_MIN || c->dead_n < INDEX_ANEW_MIN)
+		return false;
+	for (uint32_t i = 0; i < c->dead_n; i++)
+		dead += !c->dead[i].unlinked && index_linked(ix, c->dead[i].row);
+	return dead >= INDEX_ANEW_MIN && dead > all / 2;
+}
 /* dead rows: out of the graph, then back to the store. Return whether some wait for readers only. */
 static bool bury_dead(struct engine *e, struct eng_coll *c, uint64_t until_ns)
 {
 	bool wait = false;
+	uint32_t taken = 0;
 	pthread_mutex_lock(&c->lock);
 	uint32_t n = c->dead_n;
 	for (uint32_t i = 0; i < n && !c->dropped; i++) { /* the index's writer is this thread alone */
@@ -156,6 +170,11 @@ static bool bury_dead(struct engine *e, struct eng_coll *c, uint64_t until_ns)
 			continue;
 		}
 		if (ix && index_linked(ix, row)) {
+			if (until_ns == UINT64_MAX && taken++ % INDEX_ANEW_LOOK == 0 && mostly_dead(c, ix)) {
+				graph_begin(e, c);
+				if (c->ix != ix)
+					break;
+			}
 			if (until_ns == UINT64_MAX ? eng_stopping(e) : os_mono_ns(e->os) > until_ns) {
 				wait = true; /* the next mount's turn */
 				break;
