@@ -62,7 +62,7 @@ struct model {
 	struct {
 		uint64_t there, dim;
 	} c[COLLS];
-	uint64_t graph[2];
+	uint64_t graph;
 };
 static struct fop ops[OPS_MAX];
 static uint64_t digest[OPS_MAX + 1];
@@ -94,8 +94,7 @@ static uint64_t model_digest(const struct model *m)
 	}
 	for (uint32_t c = 0; c < COLLS; c++)
 		h += m->c[c].there ? item(6, c, m->c[c].dim, 0) : 0;
-	for (int i = 0; i < 2; i++)
-		h += m->graph[i] ? item(7, m->graph[i], 0, 0) : 0;
+	h += m->graph ? item(7, m->graph, 0, 0) : 0;
 	return h;
 }
 static void model_apply(struct model *m, const struct fop *o)
@@ -129,8 +128,7 @@ static void model_apply(struct model *m, const struct fop *o)
 		m->f[o->f].text = o->x;
 		break;
 	case F_GRAPH:
-		m->graph[1] = m->graph[0];
-		m->graph[0] = o->x;
+		m->graph = o->x;
 		break;
 	case F_COLL:
 		m->c[o->c].there = 1;
@@ -371,10 +369,9 @@ static int on_graph(void *u, uint32_t cid, uint64_t gen, const char *name)
 		why(v, "a graph without its file", gen);
 	if (fd >= 0)
 		close(fd);
-	if (v->m.graph[0] && v->m.graph[1])
-		why(v, "a third graph", gen);
-	else
-		v->m.graph[v->m.graph[0] != 0] = gen;
+	if (v->m.graph)
+		why(v, "a second graph", gen);
+	v->m.graph = gen;
 	return 0;
 }
 static void on_damaged(void *u, const char *table, uint64_t id)
