@@ -92,7 +92,9 @@ struct vexfs_get { /* GET: reply carries vector and payload at the offsets it na
 	uint32_t payload_off, payload_bytes; /* reply */
 	uint32_t dim, state; /* reply; enum vexfs_state */
 	uint64_t generation;
-	uint64_t reserved[2];
+	uint32_t model_off,
+	        model_bytes; /* reply: name of the model that made vectors of the file's text; 0 bytes: none did */
+	uint64_t reserved[1];
 };
 
 enum vexfs_state {

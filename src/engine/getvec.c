@@ -22,8 +22,8 @@ static int copy_row(struct eng_job *j, struct coll_view *v, uint32_t row, const 
 	*ret_n = n;
 	return 0;
 }
-/* [e->objects] what a model has made of it */
-static void by_model(struct engine *e, struct eng_job *j, const struct eng_obj *o)
+/* [e->objects] what a model has made of its text. @own: dim and state are those of a vector of the user's */
+static void by_model(struct engine *e, struct eng_job *j, const struct eng_obj *o, bool own)
 {
 	struct eng_coll *c = coll_get(e, "text");
 	bool has = false, refused = false;
@@ -41,10 +41,10 @@ static void by_model(struct engine *e, struct eng_job *j, const struct eng_obj *
 			j->ret_model = arena_strndup(j->arena, m->name, strlen(m->name));
 		pthread_mutex_unlock(&e->sem->lock);
 	}
-	if (has && !j->ret_dim)
+	if (has && !own && !j->ret_dim)
 		j->ret_dim = c->info.dim;
 	coll_put(c);
-	if (o->emb_due && j->ret_state == ENG_STATE_fresh && sem_pending(e))
+	if (!own && o->emb_due && j->ret_state == ENG_STATE_fresh && sem_pending(e))
 		j->ret_state = ENG_STATE_pending;
 	else if (refused && j->ret_state == ENG_STATE_fresh) /* fresh all the same: words find it */
 		j->ret_error = -VX_ERR_text_refused;
@@ -84,8 +84,7 @@ static int get_point(struct engine *e, struct eng_job *j, uint64_t oid, const st
 			j->ret_error = j->ret_state == ENG_STATE_error ? o->text_error : 0;
 			if (!v && (j->ret_state == ENG_STATE_pending || j->ret_state == ENG_STATE_stale))
 				j->ret_error = store_health(e->st); /* a full disk: it waits for room */
-			if (!v)
-				by_model(e, j, o);
+			by_model(e, j, o, v != NULL);
 			memcpy(j->ret_hash, s->hash, sizeof(j->ret_hash));
 			j->ret_hashed = s->hashed != 0;
 			row = v ? v->row : ENG_ROW_NONE;

@@ -606,7 +606,8 @@ static bool answer_batch_search(struct vq *q, struct reply *r)
 static bool answer_get(struct vq *q, struct reply *r)
 {
 	const struct eng_job *j = &q->j;
-	struct vexfs_get *g = reply_new(r, q, sizeof *g, up8(j->ret_vec_bytes) + up8(j->ret_payload_n));
+	uint32_t model_n = j->ret_model ? (uint32_t)strlen(j->ret_model) : 0;
+	struct vexfs_get *g = reply_new(r, q, sizeof *g, up8(j->ret_vec_bytes) + up8(j->ret_payload_n) + up8(model_n));
 	if (!g)
 		return false;
 	name_put(g->collection, j->coll);
@@ -620,6 +621,8 @@ static bool answer_get(struct vq *q, struct reply *r)
 	g->payload_bytes = j->ret_payload ? j->ret_payload_n : 0;
 	g->vector_off = append(r, j->ret_vec, g->vector_bytes);
 	g->payload_off = append(r, j->ret_payload, g->payload_bytes);
+	g->model_bytes = model_n;
+	g->model_off = append(r, j->ret_model, model_n);
 	return true;
 }
 

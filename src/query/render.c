@@ -199,6 +199,10 @@ static void get(struct sbuf *b, const struct eng_job *j)
 	}
 	sb_ch(b, ',');
 	num(b, "chunks", j->ret_chunks);
+	if (j->ret_model) {
+		sb_ch(b, ',');
+		str(b, "model", j->ret_model, strlen(j->ret_model));
+	}
 	if (j->with_vectors && j->ret_vec) {
 		sb_ch(b, ',');
 		vector(b, j->ret_vec, j->ret_vec_bytes);

@@ -17,6 +17,7 @@ import struct
 import subprocess
 import threading
 
+import vioc
 from mnt import VEXFS, Mount, done, eq, ok, run, seed, setfattr, skip, vexfs, wait_until
 from toymodel import TOPICS, WORDS, Endpoint, Toy
 
@@ -122,6 +123,12 @@ def ingest_and_search(base):
         eq([c["dim"] for c in m.ask("collections")["collections"] if c["name"] == "text"], [16], "one collection `text`")
         narrowing(m, files)
         permission_and_filter(m, toy, files)
+        m.set_vector(p, [1.0, 0.0])
+        with open(m.p(p)) as f:
+            g = vioc.call(f.fileno(), vioc.m_get())
+        at, n = struct.unpack_from("<II", g, 128)
+        eq((g[at:at + n], m.ask("get", path=p).get("model")), (b"toy", "toy"), "ioctl and query file name the model")
+        os.removexattr(m.p(p), "user.vexfs.vector")
         ok(wait_until(lambda: not model(m)["loaded"], 20), "an idle model is dropped")
         eq(find(m, "feline", mode="vector", k=1)["results"][0]["path"], r["path"], "and loaded again when asked")
         m.umount()

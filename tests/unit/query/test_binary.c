@@ -252,8 +252,12 @@ static void meaning(void)
 	q->j.ret_vec_bytes = 8;
 	q->j.ret_dim = 2;
 	q->j.ret_state = ENG_STATE_stale;
+	q->j.ret_model = "minilm";
 	vq_render(q);
 	const struct vexfs_get *g = (const void *)q->out.p;
+	T_OK(g->model_bytes == 6 && !memcmp(q->out.p + g->model_off, "minilm", 6) && g->model_off % 8 == 0 &&
+	                g->hdr.size == q->out.n && sizeof *g == 144 && !g->payload_bytes,
+	        "GET names the model, in a struct of the size it had");
 	T_OK(g->dim == 2 && g->state == VEXFS_STATE_STALE && g->vector_bytes == 8 &&
 	                !memcmp(q->out.p + g->vector_off, "12345678", 8) && g->id == 5,
 	        "its reply");
