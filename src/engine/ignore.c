@@ -113,6 +113,13 @@ static struct text_ignore *read_list(struct ignore *g)
 	char *p = mem_alloc(MEM_engine, TEXT_IGNORE_FILE_MAX);
 	int fd = p ? eng_open_unseen(os, g->e->cfg.root_fd, g->sub, O_RDONLY | O_NOFOLLOW | O_NONBLOCK) : -1;
 	ssize_t n = fd >= 0 ? os_pread(os, fd, p, TEXT_IGNORE_FILE_MAX, 0) : -1;
+	struct stat s;
+	if (n == (ssize_t)TEXT_IGNORE_FILE_MAX && os_fstat(os, fd, &s) >= 0 && s.st_size > (off_t)n) {
+		log_msg(LOGL_warn, "engine: a list of what to leave out of the text index is longer than 256 KiB; its "
+		                   "first lines count");
+		while (n && p[n - 1] != '\n') /* half a pattern would leave out what nobody named */
+			n--;
+	}
 	if (n > 0 && text_ignore_new(p, (size_t)n, &t) < 0)
 		t = NULL;
 	if (fd >= 0)

@@ -233,6 +233,8 @@ void obj_drop(struct engine *e, struct eng_obj *o)
 		bell_ring(&e->index_bell);
 	}
 	sem_obj_gone(e, o);
+	if (e->cfg.read_only && o->qf & QF_QUEUED) /* no queue holds it that would find it gone */
+		atomic_fetch_sub(&e->pending, 1);
 	if (o->stored) {
 		struct eng_op *op = op_get(e, SOP_obj_del);
 		if (op) {

@@ -13,12 +13,14 @@
 #include "engine/search_priv.h"
 #include "engine/sem.h"
 
-#define MEAN_SLACK  16u
-#define MEAN_PAGE   32u /* chunks asked of the catalog at once */
-#define MEAN_TRIES  4u
-#define SNIPPET_MAX 240u
-#define SUM_ALL     20000u /* rows up to which sums are those of all files */
-#define SUM_EACH    16u /* else rows looked at for a file asked for */
+#define MEAN_SLACK    16u
+#define MEAN_PAGE     32u /* chunks asked of the catalog at once */
+#define MEAN_TRIES    4u
+#define SNIPPET_MAX   240u
+#define NARROW_STEP   128u /* files looked at under the lock of the objects */
+#define SNIPPET_WORDS 32u /* of what was asked: the first ones choose the snippet */
+#define SUM_ALL       20000u /* rows up to which sums are those of all files */
+#define SUM_EACH      16u /* else rows looked at for a file asked for */
 
 /* ---- which rows may be results ---- */
 static bool file_passes(struct search *s, const struct eng_obj *o, char *path)
@@ -36,6 +38,30 @@ static bool file_passes(struct search *s, const struct eng_obj *o, char *path)
 			return true;
 	return false;
 }
+/* the files that have rows, as they are now; NULL: no memory */
+static uint64_t *files(struct eng_coll *c, uint32_t *ret_n)
+{
+	const struct chunk_rows *r = c->chunks;
+	pthread_mutex_lock(&c->lock);
+	uint64_t *oid = mem_alloc(MEM_engine, ((size_t)r->file_n + 1) * sizeof(*oid));
+	uint32_t n = 0;
+	for (uint32_t i = 0; oid && i < r->file_cap; i++)
+		if (r->file[i].oid && r->file[i].head != ENG_ROW_NONE)
+			oid[n++] = r->file[i].oid;
+	pthread_mutex_unlock(&c->lock);
+	*ret_n = n;
+	return oid;
+}
+static void bits_of(struct eng_coll *c, uint64_t oid, uint64_t *w, uint32_t rows_n)
+{
+	pthread_mutex_lock(&c->lock);
+	const struct chunk_file *f = chunk_rows_file(c, oid);
+	for (uint32_t row = f ? f->head : ENG_ROW_NONE; row != ENG_ROW_NONE; row = c->chunks->row[row].next)
+		if (row < rows_n)
+			w[row / 64] |= 1ull << (row % 64);
+	pthread_mutex_unlock(&c->lock);
+}
+/* In small pieces, so that nobody waits for the objects meanwhile: a file that changes between is judged again when its row is a hit. */
 static int narrow(struct search *s, struct eng_coll *c, uint32_t rows_n, struct row_bits *ret)
 {
 	struct engine *e = s->e;
@@ -44,22 +70,25 @@ static int narrow(struct search *s, struct eng_coll *c, uint32_t rows_n, struct 
 	char *path = arena_alloc(s->j->arena, CONF_PATH_MAX + 1);
 	if (!w || !path)
 		return -VX_ERR_arena_full;
-	eng_rdlock(e);
-	pthread_mutex_lock(&c->lock);
-	const struct chunk_rows *r = c->chunks;
-	for (uint32_t i = 0; i < r->file_cap; i++) {
-		const struct chunk_file *f = &r->file[i];
-		const struct eng_obj *o = f->oid && f->head != ENG_ROW_NONE ? obj_by_oid(&e->t, f->oid) : NULL;
-		if (!o || !file_passes(s, o, path))
-			continue;
-		for (uint32_t row = f->head; row != ENG_ROW_NONE; row = r->row[row].next)
-			if (row < rows_n)
-				w[row / 64] |= 1ull << (row % 64);
+	uint32_t n;
+	uint64_t *oid = files(c, &n);
+	if (!oid)
+		return -ENOMEM;
+	int rc = 0;
+	for (uint32_t i = 0; i < n && rc >= 0; i += NARROW_STEP) {
+		eng_rdlock(e);
+		for (uint32_t k = i; k < n && k < i + NARROW_STEP; k++) {
+			const struct eng_obj *o = obj_by_oid(&e->t, oid[k]);
+			if (o && file_passes(s, o, path))
+				bits_of(c, oid[k], w, rows_n);
+		}
+		eng_unlock(e);
+		if (atomic_load(&s->j->cancel))
+			rc = -VX_ERR_cancelled;
 	}
-	pthread_mutex_unlock(&c->lock);
-	eng_unlock(e);
+	mem_free(MEM_engine, oid);
 	*ret = (struct row_bits){.w = (_Atomic uint64_t *)w, .n = rows_n};
-	return 0;
+	return rc;
 }
 
 /* ---- a line or two of the chunk ---- */
@@ -70,12 +99,13 @@ static bool letter(char ch)
 }
 static unsigned asked_words(const char *t, size_t n, const char *q, size_t qn)
 {
-	unsigned found = 0;
-	for (size_t i = 0; i < qn;) {
+	unsigned found = 0, words = 0;
+	for (size_t i = 0; i < qn && words < SNIPPET_WORDS;) {
 		size_t from = i;
 		while (i < qn && letter(q[i]))
 			i++;
 		size_t k = i - from;
+		words += k >= 3;
 		for (size_t at = 0; k >= 3 && at + k <= n; at++)
 			if (!strncasecmp(t + at, q + from, k)) {
 				found++;
@@ -168,6 +198,8 @@ static int page_take(struct search *s, struct page *p)
 		return 0;
 	VX_TRY(rd_sync(s->e, &rd));
 	for (uint32_t i = 0; i < rd.hit_n; i++) {
+		if (atomic_load(&s->j->cancel))
+			return -VX_ERR_cancelled;
 		struct store_fts_hit *h = &rd.hits[i];
 		if (h->ver != p->ver[i]) {
 			s->moved = true;

@@ -93,6 +93,13 @@ def unmounted(m):
     os.unlink(m.dir + "/late.txt")
     m.mount("-o", "ro")
     eq(vexfs("search", "-l", "quoll", m.mnt)[:2], (0, m.p("sub/b.txt") + "\n"), "a mount that is read-only")
+    m.wait("--rescan")
+    pending = [m.status()["pending"]]
+    for come in (True, False):
+        open(m.dir + "/late.txt", "w").close() if come else os.unlink(m.dir + "/late.txt")
+        m.wait("--rescan")
+        pending.append(m.status()["pending"])
+    eq(pending, [1, 2, 1], "what changed behind it stays pending; what is gone again does not")
     m.umount()
     m.mount()
 

@@ -170,6 +170,15 @@ def left_out(m):
     os.rename(m.p(".gitignore"), m.p("sub/.gitignore"))
     m.wait()
     eq(found(m, "platypus"), ["a.log", "build/keep.txt", "build/x.txt", "deep/er/c.txt", "keep.txt"], "a list that moved rules where it is now")
+    limit = 256 << 10
+    m.write("deep/x.log", b"platypus\n")
+    m.wait()
+    long = b"c.txt\n" + b"#" * (limit - 8) + b"\n"
+    m.write("deep/.gitignore", long + b"*.nothing\n")
+    m.wait()
+    eq(found(m, "platypus"), ["a.log", "build/keep.txt", "build/x.txt", "deep/x.log", "keep.txt"], "a list longer than is read is cut at a line's end: *.nothing is not *")
+    os.unlink(m.p("deep/.gitignore"))
+    os.unlink(m.p("deep/x.log"))
     m.umount()
     os.unlink(os.path.join(m.dir, "sub/.gitignore"))
     os.setxattr(os.path.join(m.dir, "build"), "user.vexfs.ignore", b"")
