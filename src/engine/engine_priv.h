@@ -594,6 +594,8 @@ void ignore_changed(struct engine *e,
 void walk_run(struct engine *e);
 /* note_former_heir - who has the name that o was renamed away from, and may inherit. NULL: nobody. [objects] */
 struct eng_obj *note_former_heir(struct engine *e, const struct eng_obj *o);
+/* note_name_kept - the object has a name: nobody inherits, and the catalog forgets the name that another has now. [objects, write] */
+void note_name_kept(struct engine *e, struct eng_obj *o);
 /* walk_compare - does what the table has of this object's content still hold? Else ingest looks. [objects, write] */
 void walk_compare(struct engine *e, struct eng_obj *o, const struct note_stat *st);
 void walk_want(struct engine *e);

@@ -135,6 +135,9 @@ static int load_link(void *u, uint64_t oid, uint64_t parent, const char *name)
 	struct eng_link *other = o && p ? link_find(&e->t, p, name) : NULL;
 	if (other && other->obj != o) {
 		o->heir = other->obj->oid; /* one replaced the other; the walk will see which */
+		mem_free(MEM_objects, o->former);
+		o->former = mem_strdup(MEM_objects, name);
+		o->former_dir = parent;
 	} else if (o && p && o != p && !other) {
 		struct eng_link *k = link_add(&e->t, o, p, name);
 		if (k)

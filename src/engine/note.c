@@ -178,6 +178,44 @@ static uint8_t work_of(const struct engine *e)
 	return e->cfg.components == ENG_all ? QF_TEXT | QF_HASH : QF_HASH;
 }
 
+/* A save by backup: the file is renamed, a new one is written under its name, the old one removed.  To the user it is one file, as with a
+ * rename over it: who has the name now inherits.  Remembered while the old file lives, and in memory only. */
+static void former_set(struct eng_obj *o, const struct eng_obj *dir, const char *name)
+{
+	if (o->kind != STORE_OBJ_file || (!o->vecs && !o->has_payload))
+		return;
+	mem_free(MEM_objects, o->former);
+	o->former = mem_strdup(MEM_objects, name); /* no memory: not remembered */
+	o->former_dir = dir->oid;
+}
+/* The name is another file's now, and nobody has said what became of the one that had it.  Should that be gone, the other inherits: until
+ * this is known the catalog keeps the name for both, so that whoever opens it after a crash knows as much.  [objects, write] */
+static void name_pass(struct engine *e, struct eng_link *l, const struct eng_obj *to)
+{
+	struct eng_obj *o = l->obj;
+	if (o->kind != STORE_OBJ_file || to->kind != STORE_OBJ_file || to->vecs || to->has_payload ||
+	        (!o->vecs && !o->has_payload)) {
+		link_del_noted(e, l);
+		return;
+	}
+	former_set(o, l->parent, l->name);
+	o->heir = to->oid;
+	link_free(&e->t, l);
+	walk_want(e);
+}
+void note_name_kept(struct engine *e, struct eng_obj *o)
+{
+	const struct eng_obj *dir = o->heir && o->former ? obj_by_oid(&e->t, o->former_dir) : NULL;
+	const struct eng_link *l = dir ? link_find(&e->t, dir, o->former) : NULL;
+	struct eng_op *op = dir && o->stored && (!l || l->obj != o) ? op_get(e, SOP_link_del) : NULL;
+	if (op) { /* without memory the row stays, and the next walk after an opening sees again whose it is */
+		op->op.oid = o->oid;
+		op->op.parent = o->former_dir;
+		memcpy(op->op.name, o->former, strlen(o->former) + 1);
+		op_submit(op);
+	}
+	o->heir = 0;
+}
 void link_put_noted(struct engine *e, struct eng_obj *o, struct eng_obj *parent, const char *name)
 {
 	struct eng_link *l = link_find(&e->t, parent, name);
@@ -186,8 +224,8 @@ void link_put_noted(struct engine *e, struct eng_obj *o, struct eng_obj *parent,
 		return;
 	}
 	if (l)
-		link_del_noted(e, l);
-	o->heir = 0; /* it has a name again */
+		name_pass(e, l, o);
+	note_name_kept(e, o);
 	/* a directory has one name: an older one is out of date */
 	if (o->kind == STORE_OBJ_dir)
 		while (o->links)
@@ -335,16 +373,6 @@ static void apply_changed(struct engine *e, const struct note *n)
 	if (o->vecs || e->cfg.components == ENG_all)
 		ingest_push(e, o, work_of(e));
 }
-/* A save by backup: the file is renamed, a new one is written under its name, the old one removed.  To the user it is one file, as with a
- * rename over it: who has the name now inherits.  Remembered while the old file lives, and in memory only. */
-static void former_set(struct eng_obj *o, const struct eng_obj *dir, const char *name)
-{
-	if (o->kind != STORE_OBJ_file || (!o->vecs && !o->has_payload))
-		return;
-	mem_free(MEM_objects, o->former);
-	o->former = mem_strdup(MEM_objects, name); /* no memory: not remembered */
-	o->former_dir = dir->oid;
-}
 struct eng_obj *note_former_heir(struct engine *e, const struct eng_obj *o)
 {
 	const struct eng_obj *dir = o->former ? obj_by_oid(&e->t, o->former_dir) : NULL;
@@ -425,11 +453,10 @@ static void apply_rename(struct engine *e, const struct note *n)
 	if (l && l->obj != o && inherit && l->obj == over)
 		link_free(&e->t, l);
 	else if (l && l->obj != o) {
-		if (o && reg && !n->over.len && (l->obj->vecs || l->obj->has_payload)) {
-			l->obj->heir = o->oid; /* replaced before anybody could say what was there: should it be gone */
-			walk_want(e);
-		}
-		link_del_noted(e, l);
+		if (o && reg && l->obj != over && !n->exchange)
+			name_pass(e, l, o); /* replaced before anybody could say what was there */
+		else
+			link_del_noted(e, l);
 	}
 	if (o && np)
 		link_put_noted(e, o, np, n->new_name);

@@ -160,9 +160,15 @@ void replace_run(struct engine *e, struct eng_job *t)
 		copy_payload(e, over, moved);
 	eng_wrlock(e);
 	struct eng_obj *gone = obj_by_oid(&e->t, over);
-	if (gone)
+	const struct eng_obj *next = obj_by_oid(&e->t, moved);
+	/* replaced in its turn meanwhile: what it had of the old one goes to the catalog with that replacement, which is queued; the old one's rows
+	 * must live until then */
+	bool later = gone && next && !next->links && next->seen == UINT32_MAX;
+	if (gone && !later)
 		obj_drop(e, gone);
 	eng_unlock(e);
+	if (later && wq_push(&e->update_q, &t->priv.item) >= 0)
+		return; /* the engine closes: the catalog has the old one's name and vectors still */
 	mem_free(MEM_engine, t);
 	atomic_fetch_sub(&e->pending, 1);
 	job_wait_check(e);

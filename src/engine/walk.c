@@ -255,7 +255,9 @@ static void drop_nameless(struct walk *w)
 				next = o->oid_next;
 				/* objects that a note made after us, a replaced one whose vectors are on their way, the root */
 				if (o->links || o->oid == STORE_OID_ROOT || o->seen == UINT32_MAX) {
-					o->heir = 0; /* it has only moved */
+					if (o->links)
+						note_name_kept(e, o); /* it has only moved */
+					o->heir = 0;
 					o->missed = 0;
 					continue;
 				}
