@@ -130,6 +130,8 @@ void sem_refused(struct engine *e, uint64_t oid)
 }
 void sem_text_new(struct engine *e, struct eng_obj *o)
 {
+	if (e->sem) /* the store takes texts (again) */
+		atomic_store(&e->sem->stuck_until_ns, 0);
 	pthread_mutex_lock(&e->coll_lock);
 	for (struct eng_coll *c = e->colls; c; c = c->next) {
 		if (!c->chunks)
@@ -285,6 +287,7 @@ void sem_retry(struct engine *e)
 	pthread_mutex_unlock(&s->lock);
 	if (!e->cfg.read_only)
 		atomic_store(&s->reask, 1);
+	atomic_store(&s->stuck_until_ns, 0);
 	bell_ring(&s->bell);
 }
 bool sem_quiet(struct engine *e)

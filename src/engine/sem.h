@@ -111,6 +111,7 @@ struct sem {
 	struct bell bell;
 	struct thread embedder, asker;
 	_Atomic int reask; /* refused texts are to be tried once more */
+	_Atomic uint64_t stuck_until_ns; /* rows could not be stored: nothing is embedded before; 0: go on */
 	uint64_t refused_oid[ENG_ERRORS_KEPT]; /* [objects] files with refused texts, the last ones, a ring */
 	uint32_t refused_at;
 	uint32_t stored_cid; /* what the catalog says answers */

@@ -23,6 +23,7 @@
 #define EMB_NICE     10
 #define EMB_TRIES    3u
 #define EMB_AGAIN_NS 1000000000ull
+#define EMB_STUCK_S  32u
 #define EMB_ARENA    (8u << 20)
 #define EMB_ORD_MAX  (1u << 26) /* chunks of a file: one of 64 MiB cannot have as many */
 
@@ -34,7 +35,8 @@ struct embedding {
 	struct arena arena; /* one page of chunks */
 	uint64_t oid, ver;
 	uint32_t *map, map_n, map_cap;
-	bool may_embed, stuck;
+	bool may_embed;
+	uint32_t stuck_s;
 	int rc; /* what the model said */
 	/* one batch; texts are in the arena */
 	struct embed_text text[EMB_BATCH];
@@ -516,8 +518,12 @@ static bool one(struct embedding *x)
 		pthread_mutex_lock(&x->s->lock);
 		x->s->scan_again = true;
 		pthread_mutex_unlock(&x->s->lock);
-		x->stuck = true;
-		return false;
+		x->stuck_s = x->stuck_s ? x->stuck_s * 2 : 1; /* what the model has made of them is lost each time */
+		x->stuck_s = x->stuck_s > EMB_STUCK_S ? EMB_STUCK_S : x->stuck_s;
+		atomic_store(&x->s->stuck_until_ns, os_mono_ns(e->os) + x->stuck_s * 1000000000ull);
+		return true;
+	} else if (rc >= 0) {
+		x->stuck_s = 0;
 	}
 	return true;
 }
@@ -556,11 +562,11 @@ static uint64_t step(struct embedding *x)
 		x->c = m->c;
 		x->may_embed = can;
 		reask(x);
-		bool more = one(x);
-		if (!more)
+		uint64_t until = atomic_load(&s->stuck_until_ns), now = os_mono_ns(e->os);
+		bool stuck = until > now, more = !stuck && one(x);
+		if (!stuck && !more)
 			maybe_switch(s, m);
-		wait = more ? 0 : x->stuck ? EMB_AGAIN_NS : wait;
-		x->stuck = false;
+		wait = stuck ? until - now : more ? 0 : wait;
 	}
 	if (!can && sem_model_due(m, &w)) /* not the model: its collection could not be made */
 		w = EMB_AGAIN_NS;
