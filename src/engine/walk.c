@@ -266,7 +266,9 @@ static void drop_nameless(struct walk *w)
 					again = true;
 					continue;
 				}
-				struct eng_obj *heir = o->heir ? obj_by_oid(&e->t, o->heir) : note_former_heir(e, o);
+				struct eng_obj *heir = o->heir ? obj_by_oid(&e->t, o->heir) : NULL;
+				if (!heir || !heir->links) /* of several saves in a row: who has the name at last */
+					heir = note_former_heir(e, o);
 				if (heir && heir != o && heir->links && !heir->vecs && !heir->has_payload &&
 				        heir->kind == STORE_OBJ_file && (o->vecs || o->has_payload)) {
 					update_replace_queue(e, o, heir);
