@@ -182,6 +182,19 @@ void *mem_huge_reserve(size_t n)
 	return p;
 }
 
+void mem_huge_hint(void *p, size_t n)
+{
+	uintptr_t from = ((uintptr_t)p + 4095) & ~(uintptr_t)4095, to = ((uintptr_t)p + n) & ~(uintptr_t)4095;
+	if (!p || n < HUGE_BYTES)
+		return;
+#ifdef MADV_HUGEPAGE
+	(void)madvise((void *)from, to - from, MADV_HUGEPAGE); /* as below: a hint */
+#endif
+#ifdef MADV_POPULATE_WRITE
+	(void)madvise((void *)from, to - from, MADV_POPULATE_WRITE); /* the same: else page by page, as it is written */
+#endif
+}
+
 bool mem_huge_commit(enum mem_tag tag, size_t n)
 {
 	if (hook() || !charge(n))

@@ -26,6 +26,8 @@ char *mem_strdup(enum mem_tag tag, const char *s);
 /* whole pages on transparent huge pages where the system has them; size rounded up to 2 MiB; zeroed */
 void *mem_huge_alloc(enum mem_tag tag, size_t n);
 void mem_huge_free(enum mem_tag tag, void *p, size_t n);
+/* mem_huge_hint - a block of mem_alloc, _zalloc or _realloc, of megabytes, all of which will be written: on huge pages where it can be, and at once */
+void mem_huge_hint(void *p, size_t n);
 /* the same in two steps, for what is used from the front on: addresses first, charged by mem_huge_commit before they are touched */
 void *mem_huge_reserve(size_t n);
 bool mem_huge_commit(enum mem_tag tag, size_t n); /* false: the limit is reached */

@@ -341,7 +341,10 @@ void coll_id_del(struct eng_coll *c, uint64_t id)
 uint64_t *coll_points_room(struct eng_coll *c, uint32_t rows)
 {
 	static_assert(COLL_CAP_FIRST % 512 == 0, "the room is rounded up to 512 rows");
-	return rows && coll_reserve(c, rows - 1) >= 0 ? c->own : NULL;
+	if (!rows || coll_reserve(c, rows - 1) < 0)
+		return NULL;
+	mem_huge_hint(c->own, (size_t)rows * sizeof(*c->own));
+	return c->own;
 }
 static void flags_or(uint8_t *flags, uint64_t bits, uint8_t what)
 {
@@ -358,7 +361,10 @@ int coll_points(struct eng_coll *c, const uint64_t *live, uint32_t rows, uint32_
 	vx_assert(rows && rows <= c->cap);
 	for (uint32_t i = 0; i < (rows + 63) / 64; i++) {
 		atomic_fetch_or_explicit(&c->live.w[i], live[i], memory_order_relaxed);
-		flags_or(c->flags + (size_t)i * 64, live[i], ROWF_LIVE | ROWF_FREE);
+		if (live[i] == UINT64_MAX) /* all of them, and told as nothing else: written without a look */
+			memset(c->flags + (size_t)i * 64, ROWF_LIVE | ROWF_FREE, 64);
+		else
+			flags_or(c->flags + (size_t)i * 64, live[i], ROWF_LIVE | ROWF_FREE);
 	}
 	c->live_n += n;
 	c->ids_live += n;
@@ -411,9 +417,12 @@ int coll_ids_warm(struct eng_coll *c)
 		pthread_mutex_unlock(&c->lock);
 		return 0;
 	}
-	c->ids_warming = true;
-	uint32_t cap;
-	struct free_slot *t = ids_new(c->ids_live, &cap);
+	c->ids_warming = true; /* no id comes or goes until this ends */
+	uint32_t cap, n = c->ids_live;
+	pthread_mutex_unlock(&c->lock);
+	struct free_slot *t = ids_new(n, &cap);
+	mem_huge_hint(t, (size_t)cap * sizeof(*t));
+	pthread_mutex_lock(&c->lock);
 	for (uint32_t row = 0; t && row < c->cap; row += IDS_STEP) {
 		ids_fill(c, t, cap, row, row + IDS_STEP);
 		pthread_mutex_unlock(&c->lock); /* searches go on */
