@@ -67,6 +67,7 @@ void coll_put(struct eng_coll *c)
 	mem_free(MEM_engine, c->graph_name);
 	mem_free(MEM_engine, c->dead);
 	mem_free(MEM_engine, c->ids);
+	mem_free(MEM_engine, c->idrun);
 	chunk_rows_free(c->chunks);
 	pthread_cond_destroy(&c->idle);
 	pthread_mutex_destroy(&c->lock);
@@ -336,14 +337,15 @@ void coll_id_del(struct eng_coll *c, uint64_t id)
 }
 
 /* ---- opening ----
- * What a search needs of a row comes in bulk: its owner by the store's reading it into own[], the rest by the bits of who is live.  The table of
- * ids, which would take ten times as long, is left until somebody asks for a point by its id. */
-uint64_t *coll_points_room(struct eng_coll *c, uint32_t rows)
+ * What a search needs of a row comes in bulk: its owner by the run of ids it is in, or by the store's reading it into own[], the rest by the bits
+ * of who is live.  The table of ids, which would take ten times as long, is left until somebody asks for a point by its id. */
+uint64_t *coll_points_room(struct eng_coll *c, uint32_t rows, uint32_t runs_n)
 {
-	static_assert(COLL_CAP_FIRST % 512 == 0, "the room is rounded up to 512 rows");
+	static_assert(COLL_CAP_FIRST % STORE_RUN_ROWS == 0, "the room is rounded up to that");
 	if (!rows || coll_reserve(c, rows - 1) < 0)
 		return NULL;
-	mem_huge_hint(c->own, (size_t)rows * sizeof(*c->own));
+	if (runs_n > rows / STORE_RUN_ROWS / 2)
+		mem_huge_hint(c->own, (size_t)rows * sizeof(*c->own));
 	return c->own;
 }
 static void flags_or(uint8_t *flags, uint64_t bits, uint8_t what)
@@ -356,9 +358,15 @@ static void flags_or(uint8_t *flags, uint64_t bits, uint8_t what)
 	for (; bits; bits &= bits - 1)
 		flags[__builtin_ctzll(bits)] |= what;
 }
-int coll_points(struct eng_coll *c, const uint64_t *live, uint32_t rows, uint32_t n)
+int coll_points(struct eng_coll *c, const uint64_t *live, uint32_t rows, uint32_t n, const struct store_idrun *run)
 {
-	vx_assert(rows && rows <= c->cap);
+	uint32_t runs = (uint32_t)(((uint64_t)rows + STORE_RUN_ROWS - 1) / STORE_RUN_ROWS);
+	vx_assert(rows && rows <= c->cap && !c->idrun);
+	c->idrun = mem_alloc(MEM_engine, runs * sizeof(*run));
+	if (!c->idrun)
+		return -ENOMEM;
+	memcpy(c->idrun, run, runs * sizeof(*run));
+	c->idrun_n = runs;
 	for (uint32_t i = 0; i < (rows + 63) / 64; i++) {
 		atomic_fetch_or_explicit(&c->live.w[i], live[i], memory_order_relaxed);
 		if (live[i] == UINT64_MAX) /* all of them, and told as nothing else: written without a look */
@@ -391,7 +399,7 @@ static void ids_fill(struct eng_coll *c, struct free_slot *t, uint32_t cap, uint
 	for (; row < end && row < c->cap; row++) {
 		if ((c->flags[row] & (ROWF_LIVE | ROWF_FREE)) != (ROWF_LIVE | ROWF_FREE))
 			continue;
-		uint64_t id = c->own[row];
+		uint64_t id = c->own[row] = coll_owner(c, row);
 		uint32_t s = (uint32_t)((id * 0x9e3779b97f4a7c15ull) >> 32) & (cap - 1);
 		while (t[s].used && t[s].id != id)
 			s = (s + 1) & (cap - 1);
@@ -433,6 +441,9 @@ int coll_ids_warm(struct eng_coll *c)
 		c->ids = t;
 		c->ids_cap = cap;
 		c->ids_used = c->ids_live;
+		mem_free(MEM_engine, c->idrun); /* own[] has them all by now */
+		c->idrun = NULL;
+		c->idrun_n = 0;
 		atomic_store(&c->ids_cold, false);
 	}
 	c->ids_warming = false;

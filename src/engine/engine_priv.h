@@ -216,6 +216,8 @@ struct eng_coll {
 	uint32_t ids_cap, ids_used, ids_live;
 	_Atomic bool ids_cold; /* opening left the table to whoever asks for an id first: coll_ids_warm */
 	bool ids_warming; /* somebody is at it */
+	struct store_idrun *idrun; /* while it is cold: where the id of a free point is */
+	uint32_t idrun_n;
 	struct chunk_rows *chunks; /* of a model's collection: sem.h */
 };
 enum { ROWF_FREE = 1, ROWF_LIVE = 2, ROWF_PUB = 4, ROWF_TAIL = 8 };
@@ -247,8 +249,15 @@ void coll_id_del(struct eng_coll *c, uint64_t id);
  * million points it takes about a tenth of a second, once.  No point comes or goes before. */
 int coll_ids_warm(struct eng_coll *c);
 /* coll_points_room, coll_points - as store_load_cb's of the same names */
-uint64_t *coll_points_room(struct eng_coll *c, uint32_t rows);
-int coll_points(struct eng_coll *c, const uint64_t *live, uint32_t rows, uint32_t n);
+uint64_t *coll_points_room(struct eng_coll *c, uint32_t rows, uint32_t runs_n);
+int coll_points(struct eng_coll *c, const uint64_t *live, uint32_t rows, uint32_t n, const struct store_idrun *run);
+/* coll_owner - whose a live row is; of a free point the one way to ask while the table of ids is cold */
+static inline uint64_t coll_owner(const struct eng_coll *c, uint32_t row)
+{
+	uint32_t i = row / STORE_RUN_ROWS;
+	bool follows = i < c->idrun_n && c->idrun[i].follows && (c->flags[row] & ROWF_FREE);
+	return follows ? c->idrun[i].first + row % STORE_RUN_ROWS : c->own[row];
+}
 /* coll_rows_opened - after opening: which rows its graph has, which are the tail */
 int coll_rows_opened(struct eng_coll *c);
 int coll_tail_push(struct eng_coll *c, uint32_t row);

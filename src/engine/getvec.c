@@ -331,7 +331,7 @@ static int export_rows(struct engine *e, struct eng_job *j, struct coll_view *v,
 		pthread_mutex_lock(&c->lock);
 		bool live = row < c->cap && (c->flags[row] & ROWF_LIVE);
 		bool is_free = live && (c->flags[row] & ROWF_FREE);
-		uint64_t owner = live ? c->own[row] : 0;
+		uint64_t owner = live ? coll_owner(c, (uint32_t)row) : 0;
 		pthread_mutex_unlock(&c->lock);
 		struct note_stat st;
 		uint64_t ino;

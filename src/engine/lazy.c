@@ -191,25 +191,26 @@ static int load_vec(void *u, uint32_t cid, uint32_t row, uint64_t generation, bo
 	coll_put(c);
 	return rc;
 }
-static uint64_t *load_points_room(void *u, uint32_t cid, uint32_t rows)
+static uint64_t *load_points_room(void *u, uint32_t cid, uint32_t rows, uint32_t runs_n)
 {
 	struct eng_coll *c = coll_by_cid(((struct load *)u)->e, cid);
 	uint64_t *room = NULL;
 	if (c) {
 		pthread_mutex_lock(&c->lock);
-		room = coll_points_room(c, rows);
+		room = coll_points_room(c, rows, runs_n);
 		pthread_mutex_unlock(&c->lock);
 	}
 	coll_put(c);
 	return room;
 }
-static int load_points(void *u, uint32_t cid, const uint64_t *live, uint32_t rows, uint32_t n)
+static int load_points(
+        void *u, uint32_t cid, const uint64_t *live, uint32_t rows, uint32_t n, const struct store_idrun *run)
 {
 	struct eng_coll *c = coll_by_cid(((struct load *)u)->e, cid);
 	int rc = -VX_ERR_store_corrupt;
 	if (c) {
 		pthread_mutex_lock(&c->lock);
-		rc = coll_points(c, live, rows, n);
+		rc = coll_points(c, live, rows, n, run);
 		pthread_mutex_unlock(&c->lock);
 	}
 	coll_put(c);

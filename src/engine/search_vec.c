@@ -82,7 +82,7 @@ static int take_row(struct search *s, struct coll_view *v, const struct index_hi
 	pthread_mutex_lock(&c->lock);
 	bool live = hit->row < c->cap && (c->flags[hit->row] & ROWF_LIVE);
 	bool is_free = live && (c->flags[hit->row] & ROWF_FREE);
-	uint64_t owner = live ? c->own[hit->row] : 0;
+	uint64_t owner = live ? coll_owner(c, hit->row) : 0;
 	pthread_mutex_unlock(&c->lock);
 	if (!live)
 		return 0;

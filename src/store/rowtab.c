@@ -5,13 +5,16 @@
  * number is the catalog's and every page's CRC fits; anything else, and any commit since, sends the opening back to table vec.  So
  * the file is derived, may be deleted at any time, and can never tell of a state other than the catalog's.
  *
- * Live free points, of which a collection may have millions, are told all at once: a bit a row, and an array of their ids that is read
- * into its place in the engine's memory, so that opening costs what copying eight bytes a row costs.  Rows of files, and dead rows, are told
- * one by one: whoever hears of them has something to do for each.
+ * Live free points, of which a collection may have millions, are told all at once: a bit a row, and their ids by runs of 512 rows.  Where
+ * ids follow each other as rows do, which is how an import numbers them, the first of the run says it all, and opening neither reads nor writes
+ * anything for a row; other runs are read into their place in the engine's memory, eight bytes a row.  Rows of files, and dead rows, are
+ * told one by one: whoever hears of them has something to do for each.
  *
- * Layout (little-endian), in pages of 4,096 bytes: the header; `ids`, u64 a row, 0 if it is no live free point; `used`, a bit a row: not
- * free; `points`, a bit a row: a live free point; `told`, 64 bytes for each other used row; `sums`, the crc32c of each page between the header
- * and itself.  The header has the sum of `sums`, and its own in its last four bytes. */
+ * Layout (little-endian), in pages of 4,096 bytes: the header; `used`, a bit a row: not free; `points`, a bit a row: a live free point;
+ * `runs`, 16 bytes for 512 rows {u64 id of the first row, u32 1: the ids follow, 0: they lie in `ids`, u32 0}; `ids`, u64 a row, 0 if it is
+ * no live free point, of a run that follows a hole; `told`, 64 bytes for each other used row; `sums`, the crc32c of each page between the
+ * header and itself (a hole has none).  The header has the sum of `sums`, and its own in its last four bytes. */
+#include <assert.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,11 +25,13 @@
 #define PAGE       4096u
 #define IDS_PER    (PAGE / 8)
 #define BITS_PER   (PAGE * 8)
+#define RUN_BYTES  16u
+#define RUNS_PER   (PAGE / RUN_BYTES)
 #define TOLD_BYTES 64u
 #define TOLD_PER   (PAGE / TOLD_BYTES)
-#define RUN        64u /* pages read or written at once */
+#define BATCH      64u /* pages read or written at once */
 #define MAGIC      "VEXROWS1"
-#define VERSION    2u
+#define VERSION    3u
 #define F_DEAD     1u
 #define F_POINT    2u
 #define F_HASHED   4u
@@ -34,15 +39,18 @@
 
 /* page numbers of the sections */
 struct places {
-	uint32_t ids, used, points, told, sums, end;
+	uint32_t used, points, runs, ids, told, sums, end;
 };
+static_assert(IDS_PER == STORE_RUN_ROWS, "a run's ids are a page");
 static struct places places_of(uint32_t rows, uint32_t told)
 {
-	struct places p = {.ids = 1};
+	struct places p = {.used = 1};
 	uint32_t bits = (uint32_t)(((uint64_t)rows + BITS_PER - 1) / BITS_PER);
-	p.used = p.ids + (uint32_t)(((uint64_t)rows + IDS_PER - 1) / IDS_PER);
+	uint32_t runs = (uint32_t)(((uint64_t)rows + IDS_PER - 1) / IDS_PER);
 	p.points = p.used + bits;
-	p.told = p.points + bits;
+	p.runs = p.points + bits;
+	p.ids = p.runs + (runs + RUNS_PER - 1) / RUNS_PER;
+	p.told = p.ids + runs;
 	p.sums = p.told + (uint32_t)(((uint64_t)told + TOLD_PER - 1) / TOLD_PER);
 	p.end = p.sums + (uint32_t)(((uint64_t)p.sums - 1) * 4 / PAGE) + 1;
 	return p;
@@ -61,7 +69,7 @@ struct out {
 };
 struct stream { /* one section, written from its first page on */
 	struct out *o;
-	uint8_t *buf; /* RUN pages */
+	uint8_t *buf; /* BATCH pages */
 	uint32_t page, used; /* the first page in buf; bytes in it */
 };
 
@@ -85,7 +93,7 @@ static void stream_flush(struct stream *s)
 
 static uint8_t *stream_next(struct stream *s, uint32_t bytes) /* divides a page */
 {
-	if (s->used == RUN * PAGE)
+	if (s->used == BATCH * PAGE)
 		stream_flush(s);
 	uint8_t *p = s->buf + s->used;
 	s->used += bytes;
@@ -94,8 +102,7 @@ static uint8_t *stream_next(struct stream *s, uint32_t bytes) /* divides a page 
 
 static bool is_point(const struct vec_rec *v)
 {
-	const struct stamp *t = &v->stamp;
-	return v->is_free_point && !v->dead && !t->size && !t->mtime_ns && !t->ctime_ns && !t->hashed;
+	return v->is_free_point && !v->dead; /* its stamp says nothing, nor does anybody ask for its commit */
 }
 
 static void told_put(uint8_t *p, const struct vec_rec *v)
@@ -113,6 +120,11 @@ static void told_put(uint8_t *p, const struct vec_rec *v)
 /* what one walk of the collection's rows of vec gives */
 struct walked {
 	uint64_t *used, *points; /* words_of(rows) each, as on disk */
+	uint8_t *runs; /* as on disk */
+	uint8_t ids[PAGE]; /* of the run at hand */
+	uint32_t run, run_n; /* which; points it has so far */
+	uint64_t first; /* the id its first row has if the ids follow */
+	bool follows;
 	uint32_t told, point_n;
 };
 
@@ -122,57 +134,60 @@ static void bit_set(uint64_t *w, uint32_t row)
 	*p = (uint8_t)(*p | 1u << (row & 7));
 }
 
-static int walk(struct stream *ids, struct stream *told, const struct coll *c, sqlite3_stmt *s, uint64_t give_up_ns,
-        struct walked *w)
+static void run_end(struct out *o, struct walked *w, uint32_t ids_page)
 {
-	uint32_t row = 0;
+	uint8_t *r = w->runs + (size_t)w->run * RUN_BYTES;
+	le64_put(r, w->run_n && w->follows ? w->first : 0);
+	le32_put(r + 8, !w->run_n || w->follows);
+	if (w->run_n && !w->follows)
+		pages_put(o, ids_page + w->run, w->ids, 1);
+	memset(w->ids, 0, sizeof w->ids);
+	w->run_n = 0;
+	w->run++;
+}
+
+static void point_put(struct walked *w, uint32_t row, uint64_t id)
+{
+	uint64_t first = id - row % IDS_PER;
+	w->follows = !w->run_n ? true : w->follows && first == w->first;
+	w->first = w->run_n ? w->first : first;
+	w->run_n++;
+	w->point_n++;
+	le64_put(w->ids + (size_t)(row % IDS_PER) * 8, id);
+	bit_set(w->points, row);
+}
+
+static int walk(struct out *o, struct stream *told, const struct coll *c, sqlite3_stmt *s, struct walked *w)
+{
+	uint64_t give_up_ns = os_mono_ns(o->st->os) + CLOSE_NS;
+	uint32_t next = 0, ids_page = places_of(c->next_row, 0).ids;
 	int q;
-	while ((q = sqlite3_step(s)) == SQLITE_ROW && !ids->o->rc) {
+	while ((q = sqlite3_step(s)) == SQLITE_ROW && !o->rc) {
 		struct vec_rec v;
-		if (cat_row_vec(s, &v) < 0 || v.row >= c->next_row || v.row < row)
+		if (cat_row_vec(s, &v) < 0 || v.row >= c->next_row || v.row < next)
 			return -VX_ERR_store_corrupt; /* opening must meet it again, and tell */
-		for (; row < v.row; row++)
-			le64_put(stream_next(ids, 8), 0);
-		bool point = is_point(&v);
-		le64_put(stream_next(ids, 8), point ? v.id : 0);
-		row++;
+		next = v.row + 1;
+		while (w->run < v.row / IDS_PER)
+			run_end(o, w, ids_page);
 		bit_set(w->used, v.row);
-		if (point) {
-			bit_set(w->points, v.row);
-			w->point_n++;
+		if (is_point(&v)) {
+			point_put(w, v.row, v.id);
 		} else {
 			told_put(stream_next(told, TOLD_BYTES), &v);
 			w->told++;
 		}
-		if (!(v.row % 4096) && os_mono_ns(ids->o->st->os) > give_up_ns)
+		if (!(v.row % 4096) && os_mono_ns(o->st->os) > give_up_ns)
 			return -VX_ERR_deadline;
 	}
-	for (; row < c->next_row; row++)
-		le64_put(stream_next(ids, 8), 0);
-	stream_flush(ids);
+	while (w->run < (c->next_row + IDS_PER - 1) / IDS_PER)
+		run_end(o, w, ids_page);
 	stream_flush(told);
-	return ids->o->rc ? ids->o->rc : q == SQLITE_DONE ? 0 : -VX_ERR_store_corrupt;
+	return o->rc ? o->rc : q == SQLITE_DONE ? 0 : -VX_ERR_store_corrupt;
 }
 
-static int write_all(struct out *o, const struct coll *c, sqlite3_stmt *s, uint8_t *buf)
+static int header_put(struct out *o, const struct coll *c, const struct walked *w, uint8_t *h)
 {
-	struct places p = places_of(c->next_row, 0);
-	size_t words = words_of(c->next_row), bits = (size_t)(p.told - p.points);
-	struct walked w = {.used = mem_zalloc(MEM_store, words * 16)};
-	struct stream ids = {o, buf, p.ids, 0}, told = {o, buf + (size_t)RUN * PAGE, p.told, 0};
-	uint8_t *h = buf;
-	if (!w.used)
-		return -ENOMEM;
-	w.points = w.used + words;
-	int rc = walk(&ids, &told, c, s, os_mono_ns(o->st->os) + CLOSE_NS, &w);
-	if (!rc) {
-		pages_put(o, p.used, (const uint8_t *)w.used, (uint32_t)bits);
-		pages_put(o, p.points, (const uint8_t *)w.points, (uint32_t)bits);
-		rc = o->rc;
-	}
-	mem_free(MEM_store, w.used);
-	VX_TRY(rc);
-	p = places_of(c->next_row, w.told);
+	struct places p = places_of(c->next_row, w->told);
 	size_t sums = (size_t)(p.end - p.sums) * PAGE;
 	VX_TRY(os_pwrite_all(o->st->os, o->fd, o->sums, sums, (off_t)p.sums * PAGE));
 	memset(h, 0, PAGE);
@@ -181,12 +196,38 @@ static int write_all(struct out *o, const struct coll *c, sqlite3_stmt *s, uint8
 	le32_put(h + 12, c->c.cid);
 	le64_put(h + 16, o->st->state.generation);
 	le32_put(h + 24, c->next_row);
-	le32_put(h + 28, w.told);
-	le32_put(h + 32, w.point_n);
+	le32_put(h + 28, w->told);
+	le32_put(h + 32, w->point_n);
 	le32_put(h + 36, crc32c(0, o->sums, sums));
 	le32_put(h + PAGE - 4, crc32c(0, h, PAGE - 4));
 	VX_TRY(os_pwrite_all(o->st->os, o->fd, h, PAGE, 0));
 	return os_fdatasync(o->st->os, o->fd);
+}
+
+static int write_all(struct out *o, const struct coll *c, sqlite3_stmt *s, uint8_t *buf)
+{
+	struct places p = places_of(c->next_row, 0);
+	size_t words = words_of(c->next_row);
+	uint32_t bits = p.runs - p.points, runs = p.ids - p.runs;
+	struct walked *w = mem_zalloc(MEM_store, sizeof *w);
+	struct stream told = {o, buf, p.told, 0};
+	int rc = -ENOMEM;
+	if (w)
+		w->used = mem_zalloc(MEM_store, words * 16 + (size_t)runs * PAGE);
+	if (w && w->used) {
+		w->points = w->used + words;
+		w->runs = (uint8_t *)(w->points + words);
+		rc = walk(o, &told, c, s, w);
+	}
+	if (!rc) {
+		pages_put(o, p.used, (const uint8_t *)w->used, bits);
+		pages_put(o, p.points, (const uint8_t *)w->points, bits);
+		pages_put(o, p.runs, w->runs, runs);
+		rc = o->rc ? o->rc : header_put(o, c, w, buf);
+	}
+	mem_free(MEM_store, w ? w->used : NULL);
+	mem_free(MEM_store, w);
+	return rc;
 }
 
 void rowtab_write(struct store *st, struct coll *c)
@@ -197,7 +238,7 @@ void rowtab_write(struct store *st, struct coll *c)
 	int dir = atomic_load(&c->dirfd);
 	if (c->next_row < ROWTAB_ROWS_MIN || c->tab_generation == st->state.generation)
 		return;
-	buf = mem_alloc(MEM_store, (size_t)RUN * PAGE * 2);
+	buf = mem_alloc(MEM_store, (size_t)BATCH * PAGE);
 	struct places most = places_of(c->next_row, c->next_row);
 	o.sums = mem_zalloc(MEM_store, (size_t)(most.end - most.sums) * PAGE);
 	if (!buf || !o.sums ||
@@ -235,16 +276,17 @@ struct in {
 	uint32_t rows, told_n, point_n;
 	uint8_t *sums;
 	uint64_t *used, *points; /* as on disk */
-	uint8_t *told;
+	uint8_t *runs, *told;
 	uint64_t *ids; /* the engine's */
+	struct store_idrun *run; /* as it is told */
 };
 
 /* pages [page, page + n) to @to, each checked while it is in the processor's cache */
 static int pages_get(struct in *x, uint32_t page, uint32_t n, void *to)
 {
 	uint8_t *p = to;
-	for (uint32_t i = 0; i < n; i += RUN) {
-		uint32_t run = n - i < RUN ? n - i : RUN;
+	for (uint32_t i = 0; i < n; i += BATCH) {
+		uint32_t run = n - i < BATCH ? n - i : BATCH;
 		VX_TRY(os_pread_all(x->st->os, x->fd, p, (size_t)run * PAGE, (off_t)(page + i) * PAGE));
 		for (uint32_t k = 0; k < run; k++, p += PAGE)
 			if (crc32c(0, p, PAGE) != le32_get(x->sums + (size_t)(page + i + k - 1) * 4))
@@ -304,36 +346,69 @@ static bool agree(const struct in *x)
 			return false;
 	for (uint32_t i = 0, next = 0; i < x->told_n; i++) {
 		uint32_t row = le32_get(x->told + (size_t)i * TOLD_BYTES);
-		if (row < next || row >= x->c->next_row || !bit_of(x->used, row) || bit_of(x->points, row))
+		uint32_t flags = le32_get(x->told + (size_t)i * TOLD_BYTES + 4);
+		if ((flags & (F_POINT | F_DEAD)) == F_POINT || row < next || row >= x->c->next_row ||
+		        !bit_of(x->used, row) || bit_of(x->points, row))
 			return false;
 		next = row + 1;
 	}
 	return points == x->point_n && used == points + x->told_n;
 }
 
-/* every page is read and checked before the first row is told: no half of a table is ever believed */
+static uint32_t runs_n(const struct in *x)
+{
+	return x->p.told - x->p.ids;
+}
+
+/* the ids that do not follow each other, into the engine's room */
+static int ids_get(struct in *x)
+{
+	uint32_t n = runs_n(x), pages = 0;
+	x->run = mem_zalloc(MEM_store, (size_t)n * sizeof *x->run);
+	if (!x->run)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < n; i++) {
+		const uint8_t *r = x->runs + (size_t)i * RUN_BYTES;
+		if (le32_get(r + 8) > 1)
+			return -VX_ERR_store_corrupt;
+		x->run[i] = (struct store_idrun){.first = le64_get(r), .follows = le32_get(r + 8) == 1};
+		pages += !x->run[i].follows;
+	}
+	x->ids = x->cb->points_room(x->u, x->c->c.cid, x->rows, pages);
+	if (!x->ids)
+		return -ENOMEM;
+	for (uint32_t i = 0, end; i < n; i = end + 1) {
+		for (end = i; end < n && !x->run[end].follows; end++)
+			;
+		if (end > i)
+			VX_TRY(pages_get(x, x->p.ids + i, end - i, x->ids + (size_t)i * IDS_PER));
+	}
+	return 0;
+}
+
+/* every page that counts is read and checked before the first row is told: no half of a table is ever believed */
 static int read_all(struct in *x)
 {
 	size_t words = words_of(x->rows);
-	uint32_t bits = x->p.points - x->p.used, told = x->p.sums - x->p.told;
-	x->used = mem_alloc(MEM_store, words * 16 + (size_t)told * PAGE);
+	uint32_t bits = x->p.points - x->p.used, runs = x->p.ids - x->p.runs, told = x->p.sums - x->p.told;
+	x->used = mem_alloc(MEM_store, words * 16 + ((size_t)runs + told) * PAGE);
 	if (!x->used)
 		return -ENOMEM;
 	x->points = x->used + words;
-	x->told = (uint8_t *)(x->points + words);
+	x->runs = (uint8_t *)(x->points + words);
+	x->told = x->runs + (size_t)runs * PAGE;
 	VX_TRY(pages_get(x, x->p.used, bits, x->used));
 	VX_TRY(pages_get(x, x->p.points, bits, x->points));
+	VX_TRY(pages_get(x, x->p.runs, runs, x->runs));
 	VX_TRY(pages_get(x, x->p.told, told, x->told));
 	if (!agree(x))
 		return -VX_ERR_store_corrupt;
 	if (!x->point_n)
 		return 0;
-	x->ids = x->cb->points_room(x->u, x->c->c.cid, x->rows);
-	if (!x->ids)
-		return -ENOMEM;
-	int rc = pages_get(x, x->p.ids, x->p.used - x->p.ids, x->ids);
-	if (rc < 0)
-		memset(x->ids, 0, (size_t)(x->p.used - x->p.ids) * PAGE);
+	int rc = ids_get(x);
+	for (uint32_t i = 0; rc < 0 && x->ids && i < runs_n(x); i++)
+		if (!x->run[i].follows)
+			memset(x->ids + (size_t)i * IDS_PER, 0, PAGE);
 	return rc;
 }
 
@@ -364,8 +439,10 @@ static int tell(struct in *x)
 	}
 	if (!x->point_n)
 		return 0;
-	words_turn(x->ids, (size_t)(x->p.used - x->p.ids) * IDS_PER);
-	return x->cb->points(x->u, x->c->c.cid, x->points, x->rows, x->point_n);
+	for (uint32_t i = 0; i < runs_n(x); i++)
+		if (!x->run[i].follows)
+			words_turn(x->ids + (size_t)i * IDS_PER, IDS_PER);
+	return x->cb->points(x->u, x->c->c.cid, x->points, x->rows, x->point_n, x->run);
 }
 
 int rowtab_load(struct store *st, struct coll *c, const struct store_load_cb *cb, void *u)
@@ -397,5 +474,6 @@ int rowtab_load(struct store *st, struct coll *c, const struct store_load_cb *cb
 	mem_free(MEM_store, h);
 	mem_free(MEM_store, x.sums);
 	mem_free(MEM_store, x.used);
+	mem_free(MEM_store, x.run);
 	return rc;
 }

@@ -132,6 +132,11 @@ void store_close(struct store *st);
 
 /* store_load - everything the engine keeps in memory, on the opening thread, before any op. A callback < 0 stops it. Rows whose
  * own CRC fails are skipped, counted and reported by damaged(). */
+#define STORE_RUN_ROWS 512u
+struct store_idrun { /* of rows [512 i, 512 i + 512): free points whose ids follow each other as the rows do, or lie in the room */
+	uint64_t first; /* the id of row 512 i, were it one */
+	bool follows;
+};
 struct store_load_cb {
 	int (*coll)(void *u, const struct store_coll *c);
 	int (*obj)(void *u, uint64_t oid, const struct obj_key *key, uint8_t kind, uint8_t text_state,
@@ -144,11 +149,12 @@ struct store_load_cb {
 	/* after all of vec: row[n] of a file's chunks by ord, of the text that is searched; may be NULL */
 	int (*chunk_rows)(void *u, uint32_t cid, uint64_t oid, uint64_t ver, const uint32_t *row, uint32_t n);
 	/* The live free points of a large collection, all at once, none of which is told by vec(); both NULL: by vec() each.
-	 * points_room - where the ids are to be read to, a word for each of @rows rounded up to 512; NULL: no memory.  What comes to
-	 * lie there counts for nothing before points() is called, which may not happen.
-	 * points - bit r of @live: row r < @rows is such a point, its id is in the room; 0 else.  @n: how many */
-	uint64_t *(*points_room)(void *u, uint32_t cid, uint32_t rows);
-	int (*points)(void *u, uint32_t cid, const uint64_t *live, uint32_t rows, uint32_t n);
+	 * points_room - where ids are to be read to, a word for each of @rows rounded up to 512, @runs_n runs of them; NULL: no memory.  What
+	 * comes to lie there counts for nothing before points() is called, which may not happen.
+	 * points - bit r of @live: row r < @rows is such a point; @n: how many.  @run[rows / 512, rounded up]: where its id is */
+	uint64_t *(*points_room)(void *u, uint32_t cid, uint32_t rows, uint32_t runs_n);
+	int (*points)(
+	        void *u, uint32_t cid, const uint64_t *live, uint32_t rows, uint32_t n, const struct store_idrun *run);
 };
 int store_load(struct store *st, const struct store_load_cb *cb, void *u);
 
