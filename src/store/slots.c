@@ -445,6 +445,7 @@ void slots_retire(struct store *st, struct coll *c)
 	c->next_row = c->punch_at = 0;
 	atomic_store_explicit(&c->rows_seen, 0, memory_order_relaxed);
 	atomic_store_explicit(&c->free_seen, 0, memory_order_relaxed);
+	atomic_store_explicit(&c->scatter_seen, 0, memory_order_relaxed);
 	c->was_bound = false;
 }
 
@@ -490,8 +491,8 @@ static bool rows_free(const struct coll *c, uint32_t from, uint32_t to)
 	return true;
 }
 
-/* the run of free rows from @row on within its segment, as whole pages: a page shared with a row in use stays */
-static int punch_run(struct store *st, struct coll *c, uint32_t row, uint32_t end)
+/* the run of free rows from @row on within its segment, as whole pages: a page shared with a row in use stays. *ret_left: the rows of such */
+static int punch_run(struct store *st, struct coll *c, uint32_t row, uint32_t end, uint32_t *ret_left)
 {
 	struct vec_rows *r = atomic_load(&c->rows);
 	uint32_t seg = rows_seg(row), first = rows_seg_first(seg);
@@ -501,6 +502,7 @@ static int punch_run(struct store *st, struct coll *c, uint32_t row, uint32_t en
 	/* the last page goes whole when nothing follows in the file */
 	if (end - first < g->rows)
 		to &= ~(uint64_t)(PUNCH_PAGE - 1);
+	*ret_left = to > from ? end - row - (uint32_t)((to - from) / r->stride) : end - row;
 	if (to <= from || !g->map)
 		return 0;
 	if (g->fd < 0)
@@ -515,8 +517,12 @@ int slots_punch_step(struct store *st, struct coll *c, uint32_t rows)
 {
 	struct vec_rows *r = atomic_load(&c->rows);
 	int rc = 0;
-	if (c->punch_never || !r->stride)
+	if (c->punch_never || !r->stride) {
+		atomic_store_explicit(&c->scatter_seen, c->free_n, memory_order_relaxed);
 		return 0;
+	}
+	if (!c->punch_at)
+		c->scatter_n = 0;
 	uint32_t stop = c->punch_at + rows < c->next_row ? c->punch_at + rows : c->next_row;
 	while (c->punch_at < stop && rc >= 0) {
 		uint32_t row = c->punch_at, seg_end = rows_seg_first(rows_seg(row)) + rows_seg_count(rows_seg(row));
@@ -528,10 +534,14 @@ int slots_punch_step(struct store *st, struct coll *c, uint32_t rows)
 		while (end < seg_end && end < c->next_row && end - row < 65536 && rows_free(c, end, end + 1))
 			end++;
 		c->punch_at = end;
-		rc = punch_run(st, c, row, end);
+		uint32_t left = 0;
+		rc = punch_run(st, c, row, end, &left);
 		c->punch_never = rc == -EOPNOTSUPP || rc == -ENOSYS || rc == -EINVAL;
+		c->scatter_n = c->punch_never ? c->free_n : c->scatter_n + left;
 	}
 	seg_few_open(st, c);
+	if (c->punch_never || (rc >= 0 && c->punch_at >= c->next_row))
+		atomic_store_explicit(&c->scatter_seen, c->scatter_n, memory_order_relaxed);
 	return rc < 0 ? rc : c->punch_at < c->next_row;
 }
 

@@ -569,7 +569,11 @@ uint32_t store_compactable(const struct store *st, uint32_t cid)
 		return 0;
 	uint32_t n = atomic_load_explicit(&c->rows_seen, memory_order_relaxed);
 	uint32_t unused = atomic_load_explicit(&c->free_seen, memory_order_relaxed);
+	uint32_t scattered = atomic_load_explicit(&c->scatter_seen, memory_order_relaxed);
 	if (n < ROWS_SEG0 || unused < n / 3)
+		return 0;
+	/* A hole costs nothing.  What does are free slots that share pages with live ones, and a table much longer than what lives in it. */
+	if (scattered <= (n - unused) / 2 && unused < n - n / 4)
 		return 0;
 	/* rows at the end, as many as there is room below them: an upper bound, since some of the end is free itself */
 	return unused < n - unused ? unused : n - unused;

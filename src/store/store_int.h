@@ -48,6 +48,8 @@ struct coll {
 	uint32_t free_words, free_n, free_hint;
 	_Atomic uint32_t rows_seen, free_seen; /* next_row and free_n, for [any] */
 	uint32_t punch_at; /* compaction: rows below are looked at */
+	uint32_t scatter_n; /* free rows in pages that cannot become holes, so far in this pass */
+	_Atomic uint32_t scatter_seen; /* and of the last whole pass, for [any] */
 	uint64_t tab_generation; /* of the rows.tab that is there; UINT64_MAX: none that counts */
 	bool punch_due, punch_never; /* rows were freed since it began; the file system has no holes */
 	uint8_t *buf; /* one slot, being put together */
