@@ -65,6 +65,7 @@ int recall_save(struct engine *e, struct eng_coll *c)
 	pthread_mutex_lock(&c->lock);
 	state_put(&c->recall, p);
 	pthread_mutex_unlock(&c->lock);
+	o->op.cid = c->info.cid; /* the row goes with its collection, and does not come after it */
 	o->op.data = p;
 	o->op.data_n = sizeof(p);
 	return op_run(o, true);
@@ -138,7 +139,8 @@ bool recall_step(struct engine *e, struct eng_coll *c)
 	pthread_mutex_unlock(&c->lock);
 	atomic_store_explicit(&c->search_ef, use, memory_order_relaxed);
 	tell(c, was, use, recall);
-	if (!e->cfg.read_only && store_health(e->st) >= 0 && (rc = recall_save(e, c)) < 0)
+	if (!e->cfg.read_only && store_health(e->st) >= 0 && (rc = recall_save(e, c)) < 0 &&
+	        rc != -VX_ERR_no_collection) /* dropped meanwhile */
 		log_rc(LOGL_warn, "engine: what recall was measured could not be kept", rc);
 	return true;
 }

@@ -99,6 +99,7 @@ static const char *const sql[CSQ_N] = {
         [CSQ_graph_list] = CAT_SEL_GRAPH " WHERE cid=?1 ORDER BY gen DESC",
         [CSQ_graph_del] = "DELETE FROM graphgen WHERE cid=?1 AND gen=?2",
         [CSQ_graph_del_coll] = "DELETE FROM graphgen WHERE cid=?1",
+        [CSQ_meta_del_coll] = "DELETE FROM meta WHERE name GLOB 'u.*.' || ?1",
         [CSQ_emb_put] = "INSERT OR REPLACE INTO emb(cid,oid,ver,rows,crc) VALUES(?1,?2,?3,?4,?5)",
         [CSQ_emb_del] = "DELETE FROM emb WHERE cid=?1 AND oid=?2",
         [CSQ_emb_del_obj] = "DELETE FROM emb WHERE oid=?1",

@@ -53,6 +53,7 @@ enum cat_sql {
 	CSQ_graph_list,
 	CSQ_graph_del,
 	CSQ_graph_del_coll,
+	CSQ_meta_del_coll,
 	CSQ_emb_put,
 	CSQ_emb_del,
 	CSQ_emb_del_obj,
@@ -113,7 +114,7 @@ int cat_meta_put(struct catalog *c, const char *name, const void *data, uint32_t
 int cat_meta_get(struct catalog *c, const char *name, void *buf, uint32_t cap, uint32_t *ret_n);
 
 int cat_coll_put(struct catalog *c, const struct store_coll *k);
-int cat_coll_del(struct catalog *c, uint32_t cid); /* its vectors, payloads and graphs too */
+int cat_coll_del(struct catalog *c, uint32_t cid); /* its vectors, payloads, graphs and meta rows (u.NAME.CID) too */
 
 int cat_obj_get(struct catalog *c, uint64_t oid, struct obj_rec *ret);
 int cat_obj_put(struct catalog *c, const struct obj_rec *o);

@@ -173,6 +173,7 @@ int cat_coll_del(struct catalog *c, uint32_t cid)
 	VX_TRY(cat_vec_del_coll(c, cid));
 	VX_TRY(del_cid(c, CSQ_pay_del_coll, cid));
 	VX_TRY(del_cid(c, CSQ_graph_del_coll, cid));
+	VX_TRY(del_cid(c, CSQ_meta_del_coll, cid));
 	VX_TRY(cat_emb_del(c, cid, 0));
 	return del_cid(c, CSQ_coll_del, cid);
 }

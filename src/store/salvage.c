@@ -122,6 +122,9 @@ static int copy_all(struct copy *k)
 		VX_TRY(walk(k, t[i].up, t[i].take));
 		VX_TRY(walk(k, t[i].down, t[i].take));
 	}
+	/* what belongs to a collection that was not found: its number may be given again */
+	VX_TRY(cat_exec(&k->to, "DELETE FROM meta WHERE name GLOB 'u.*.[0-9]*' AND NOT EXISTS"
+	                        "(SELECT 1 FROM coll WHERE meta.name GLOB 'u.*.' || coll.cid)"));
 	return cat_state_put(&k->to, &k->s); /* its counters are put right by the check that follows */
 }
 

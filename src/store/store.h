@@ -70,7 +70,8 @@ enum store_op_kind {
 	SOP_chunk_rows, /* cid, oid, text_ver, data = u32 LE each: the row of each chunk's vector by ord (UINT32_MAX: none yet); rows
 			 * drop[drop_n] become dead. -VX_ERR_file_changed: the text is another by now; data NULL: forget */
 	SOP_graph_put, /* cid, graph_gen, name: a published graph; older ones but one are dropped */
-	SOP_meta_put, /* name, data */
+	SOP_meta_put, /* name, data; cid: 0, or the collection it belongs to and goes with, whose number the name ends in after a dot:
+		       * -VX_ERR_no_collection when that is gone */
 	SOP_snapshot, /* the store's own: data is snapshot.c's; the open group is committed first */
 };
 struct store_chunk {

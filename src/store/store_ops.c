@@ -416,6 +416,9 @@ static int op_meta_put(struct store *st, struct store_op *op)
 	struct sbuf b;
 	if (!op->name[0] || op->data_n > CONF_PAYLOAD_MAX)
 		return -VX_ERR_bad_value;
+	struct coll *c;
+	if (op->cid)
+		VX_TRY(live_coll(st, op->cid, &c));
 	sbuf_fixed(&b, name, sizeof name);
 	sb_str(&b, "u."); /* apart from the store's own */
 	sb_str(&b, op->name);

@@ -181,6 +181,15 @@ static void test_wrong_ops(void)
 	box_close(&b);
 }
 
+static void op_meta(struct top *t, const char *name, uint32_t cid)
+{
+	memset(t, 0, sizeof *t);
+	t->op.kind = SOP_meta_put;
+	strcpy(t->op.name, name);
+	t->op.cid = cid;
+	t->op.data = "abc";
+	t->op.data_n = 3;
+}
 static void test_collections(void)
 {
 	struct box b;
@@ -221,8 +230,14 @@ static void test_collections(void)
 	T_EQ(t.op.ret_cid, 4, "a number is never used twice");
 	/* drop and create in one group */
 	struct waiter w;
-	struct top d = {0};
+	struct top d = {0}, m[4];
 	waiter_init(&w);
+	op_meta(&m[0], "recall.4", 4);
+	op_meta(&m[1], "recall.14", 0); /* of another, by its number's last digit alone */
+	op_meta(&m[2], "other.4", 4);
+	op_meta(&m[3], "recall.4", 4);
+	for (int i = 0; i < 3; i++)
+		send(st, &w, &m[i]);
 	d.op.kind = SOP_coll_drop;
 	d.op.cid = 4;
 	send(st, &w, &d);
@@ -230,6 +245,7 @@ static void test_collections(void)
 	send(st, &w, &t);
 	wait_all(&w);
 	T_EQ(w.first_rc, 0, "drop and create of one name in a row");
+	T_EQ(run1(st, &m[3]), -VX_ERR_no_collection, "what belongs to a collection does not come after its drop");
 	store_reclaim(st);
 	store_reclaim(st);
 	struct top o;
@@ -239,6 +255,11 @@ static void test_collections(void)
 	st = open_ok(&b);
 	load(st, &s);
 	T_EQ(s.colls, 3, "collections after reopening");
+	char buf[8];
+	uint32_t n;
+	T_EQ(store_meta_get(st, "recall.4", buf, sizeof buf, &n), -ENOENT, "a collection's meta row goes with it");
+	T_EQ(store_meta_get(st, "other.4", buf, sizeof buf, &n), -ENOENT, "and any other of its");
+	T_EQ(store_meta_get(st, "recall.14", buf, sizeof buf, &n), 0, "not another's");
 	store_close(st);
 	box_close(&b);
 }

@@ -163,6 +163,24 @@ static void catalog_poke(struct box *b, off_t at, const void *p, size_t n)
 	close(fd);
 }
 
+/* a meta row of the collection `default`, and one of a collection that was never made */
+static void metas(struct box *b)
+{
+	struct store *st = open_ok(b);
+	struct top t;
+	for (int i = 0; i < 2; i++) {
+		memset(&t, 0, sizeof t);
+		t.op.kind = SOP_meta_put;
+		strcpy(t.op.name, i ? "recall.77" : "recall.1");
+		t.op.cid = i ? 0 : 1;
+		t.op.data = "abc";
+		t.op.data_n = 3;
+		if (run1(st, &t))
+			abort();
+	}
+	store_close(st);
+}
+
 static void test_salvage(void)
 {
 	struct box b;
@@ -194,11 +212,13 @@ static void test_salvage(void)
 	/* a page in the middle overwritten, page by page: whatever it held, the rest is kept and all is right */
 	uint8_t junk[4096];
 	memset(junk, 0x5a, sizeof junk);
-	uint32_t opened = 0, clean = 0, bad = 0, kept = 0, cases = 0, told = 0;
+	uint32_t opened = 0, clean = 0, bad = 0, kept = 0, cases = 0, told = 0, anew = 0, orphans = 0, theirs = 0, n;
+	char buf[8];
 	for (off_t page = 1; page < 26; page++) {
 		struct stat sb;
 		box_open(&b);
 		fill(&b);
+		metas(&b);
 		fstatat(b.fd, ".vexfs/catalog.db", &sb, 0);
 		if ((page + 1) * 4096 > sb.st_size) {
 			box_close(&b);
@@ -215,6 +235,11 @@ static void test_salvage(void)
 			load(st, &s);
 			bad += s.bad_bytes + s.damaged + s.keybad;
 			kept += s.vecs;
+			if (!fstatat(b.fd, ".vexfs/catalog.db.damaged", &sb, 0)) {
+				anew++;
+				orphans += store_meta_get(st, "recall.77", buf, sizeof buf, &n) != -ENOENT;
+				theirs += store_meta_get(st, "recall.1", buf, sizeof buf, &n) == 0;
+			}
 			store_close(st);
 		}
 		box_close(&b);
@@ -224,6 +249,9 @@ static void test_salvage(void)
 	T_EQ(clean, cases, "clean after repair");
 	T_EQ(opened, cases, "opened after repair");
 	T_EQ(bad, 0, "wrong answers");
+	T_OK(anew >= 5, "catalogs made anew: %u", anew);
+	T_EQ(orphans, 0, "meta rows of collections that are not there");
+	T_OK(theirs >= anew - 2, "those of collections that are: %u (one page held them)", theirs);
 	T_OK(kept >= cases * OBJS * 3 / 4, "vectors kept: %u of %u", kept, cases * OBJS);
 }
 
