@@ -11,16 +11,39 @@
 #include <unistd.h>
 #include "cli/cli.h"
 
+static json_t *status_of(const char *mnt)
+{
+	size_t n;
+	char *t = cli_read_small(cli_fmt("%s/.vexfs/status", mnt), 64u << 20, &n);
+	return t ? json_loadb(t, n, 0, NULL) : NULL;
+}
+/* what nobody waits for: a model that fails, a store that takes nothing */
+static bool say_why(json_t *status)
+{
+	json_t *model = json_object_get(json_object_get(status, "components"), "model");
+	const char *disk = json_string_value(json_object_get(status, "read_only_reason")), *state, *why;
+	state = json_string_value(json_object_get(model, "state"));
+	why = json_string_value(json_object_get(model, "reason"));
+	if (disk)
+		fprintf(stderr, "vexfs: what changed is not all searchable: %s\n", disk);
+	else if (state && why && !strcmp(state, "failed"))
+		fprintf(stderr, "vexfs: text that came has no vectors yet, for the model fails: %s\n", why);
+	return disk != NULL;
+}
+
 /* the bar runs in a child, so that the waiting itself stays one plain request */
 static void bar(const char *mnt)
 {
 	struct cli_progress p;
 	uint64_t most = 0;
+	bool said = false;
 	cli_progress_begin(&p, "indexing", 0);
 	for (;;) {
-		size_t n;
-		char *t = cli_read_small(cli_fmt("%s/.vexfs/status", mnt), 64u << 20, &n);
-		json_t *j = t ? json_loadb(t, n, 0, NULL) : NULL;
+		json_t *j = status_of(mnt);
+		if (!said && json_object_get(j, "read_only_reason")) {
+			fputs("\r\033[K", stderr);
+			said = say_why(j);
+		}
 		uint64_t left = (uint64_t)json_integer_value(json_object_get(j, "pending"));
 		json_decref(j);
 		arena_reset(&cli_arena);
@@ -71,6 +94,11 @@ int cmd_wait(int argc, char **argv)
 		kill(child, SIGKILL);
 		waitpid(child, NULL, 0);
 		fputs("\r\033[K", stderr);
+	}
+	if (a && json_is_false(json_object_get(a, "complete"))) {
+		json_t *j = status_of(mnt);
+		(void)say_why(j);
+		json_decref(j);
 	}
 	json_decref(a);
 	return a ? CLI_OK : CLI_ERROR;

@@ -394,6 +394,8 @@ def endpoint_troubles(base):
                 m.write(name, f"about {mode}now puma comet\n")
                 m.wait()
                 st = model(m)
+                said = vexfs("wait", m.mnt)
+                ok(said[0] == 0 and "has no vectors yet, for the model fails: " in said[2], f"{why}: `wait` says that the model fails", detail=said)
                 ok(st["state"] == "failed" and st["reason"], f"{why}: said in status ({st.get('detail') or st.get('reason')})", detail=st)
                 ok(emb(m)["pending"] >= 1 and attr(m, name, "state") == "pending", f"{why}: the vector stays pending")
                 a = find(m, f"{mode}now")
