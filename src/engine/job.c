@@ -459,6 +459,8 @@ static int retry(struct engine *e, struct eng_job *j)
 		return job_refuse(j, -VX_ERR_not_owner, NULL);
 	pthread_mutex_lock(&e->life);
 	e->retry_now = e->open_wanted = true;
+	atomic_store(&e->resync_s, 0); /* a disk that was full may have room */
+	atomic_store(&e->resync_at_ns, 0);
 	pthread_mutex_unlock(&e->life);
 	bell_ring(&e->life_bell);
 	sem_retry(e);

@@ -534,7 +534,7 @@ def hostile_models(base):
             a = m.ask("model", folder=at)
             if "error" in a:
                 continue
-            if not (wait_until(lambda: model(m)["name"] == name and model(m)["state"] == "failed", 20) and model(m)["reason"]):
+            if not (wait_until(lambda: (lambda s: s.get("name") == name and s["state"] == "failed")(model(m)), 20) and model(m)["reason"]):
                 silent.append((name, model(m)))
             elif paths(find(m, "wordhere")) != ["a.txt"] or emb(m)["chunks"] or not waits(m):
                 silent.append((name, "something else stopped"))
@@ -578,6 +578,7 @@ def full_disk(base):
             ok(set(first) <= set(paths(a)) and not a["complete"], "searches go on, and say that they lack something", detail=a)
             ok(set(first) <= set(paths(find(m, "puma", mode="vector"))), "by meaning, too")
             run("mount", "-o", "remount,size=64m", small, check=True)
+            m.ask("retry")
             m.wait()
             eq((m.status()["complete"], emb(m)["pending"]), (True, 0), "with room, all is made good")
             have = {p for i, p in enumerate(files) if p in paths(find(m, f"number{i}", mode="text"))}
