@@ -93,7 +93,8 @@ void reclaim_step(struct engine *e)
 	pthread_mutex_lock(&e->coll_lock);
 	for (struct eng_coll *c = e->colls; c && all; c = c->next) {
 		pthread_mutex_lock(&c->lock);
-		all = c->epoch >= c->reclaim_epoch + 2;
+		/* stepped here as well: a collection without rows, as the default one often is, has no other work that does it */
+		all = coll_epoch_step(c) >= c->reclaim_epoch + 2;
 		pthread_mutex_unlock(&c->lock);
 	}
 	for (struct eng_coll *c = all ? e->colls : NULL; c; c = c->next) {
@@ -102,6 +103,10 @@ void reclaim_step(struct engine *e)
 		pthread_mutex_unlock(&c->lock);
 	}
 	pthread_mutex_unlock(&e->coll_lock);
-	if (all)
-		store_reclaim(e->st);
+	if (!all)
+		return;
+	store_reclaim(e->st);
+	struct eng_op *o = store_retired(e->st) ? op_get(e, SOP_barrier) : NULL;
+	if (o)
+		op_submit(o); /* the store's thread lets go when it is awake, and nobody may write for hours */
 }

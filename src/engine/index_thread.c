@@ -560,6 +560,8 @@ void index_thread(void *arg)
 			stack_op_begin(&m);
 			more = all_steps(e, UINT64_MAX);
 			reclaim_step(e);
+			if (!more && store_retired(e->st))
+				more = 2; /* maps that were outgrown: two rounds of readers, and they go */
 			stack_op_end(&m, PERF_hnsw_insert);
 		}
 		if (more != 1)

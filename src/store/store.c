@@ -122,6 +122,7 @@ int retire(struct store *st, const void *map, size_t n, struct vec_rows *rows, s
 	        .rows = rows,
 	        .coll = c};
 	st->retired = x;
+	atomic_fetch_add(&st->retired_n, 1);
 	return 0;
 }
 
@@ -139,6 +140,7 @@ void retired_free(struct store *st, bool all)
 			continue;
 		}
 		*at = x->next;
+		atomic_fetch_sub(&st->retired_n, 1);
 		if (x->map)
 			slots_unmap(st, x->map, x->map_bytes);
 		slots_rows_free(st, x->rows);
@@ -577,6 +579,11 @@ uint32_t store_compactable(const struct store *st, uint32_t cid)
 		return 0;
 	/* rows at the end, as many as there is room below them: an upper bound, since some of the end is free itself */
 	return unused < n - unused ? unused : n - unused;
+}
+
+bool store_retired(const struct store *st)
+{
+	return atomic_load(&st->retired_n) != 0;
 }
 
 void store_reclaim(struct store *st)

@@ -175,6 +175,7 @@ uint64_t store_queue_len(const struct store *st); /* [any] ops submitted and not
  * function is in nobody's hands any more: what was retired before that call (outgrown maps, dropped collections) is freed by the
  * store thread.  Never calling it is safe: all goes at store_close. [any] */
 void store_reclaim(struct store *st);
+bool store_retired(const struct store *st); /* [any] something waits for that */
 /* store_compactable - live rows at the end of the collection that would fit into free rows before them, when more than a third of what its
  * slots take on disk are free ones in pages that cannot become holes, or less than a quarter of its rows live; 0: nothing to do.  The engine moves that many of its highest live rows by SOP_vec_move, links the new rows,
  * unlinks and frees the old; the emptied end then goes back to the file system (holes), as does any page of free slots. [any] */

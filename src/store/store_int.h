@@ -141,6 +141,7 @@ struct store {
 
 	struct retired *retired;
 	_Atomic uint64_t epoch, epoch_freed;
+	_Atomic uint32_t retired_n;
 	uint32_t wal_pages;
 	bool vacuum_due;
 	_Atomic uint32_t pins; /* snapshots being copied: rows freed since keep their slots */
