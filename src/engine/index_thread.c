@@ -20,7 +20,7 @@
 #define INDEX_RETRY_NS      5000000000ull
 #define INDEX_IDLE_NS       1000000000ull /* dead rows wait for readers: look again */
 #define INDEX_ANEW_MIN      2048u
-#define INDEX_ANEW_LOOK     256u /* deletions from one look at whether they are worth while to the next */
+#define INDEX_BURY_MAX      1024u /* dead rows taken out of a graph at once: some tenths of a second */
 
 static void all_to_tail(struct eng_coll *c)
 {
@@ -141,56 +141,69 @@ static bool free_row(struct engine *e, struct eng_coll *c, uint32_t row)
 	op_submit(o);
 	return true;
 }
-/* [c->lock] More nodes of the graph are dead than alive.  To link the living anew costs a tenth of a deletion for each of them, and leaves a graph
- * without scars; meanwhile they are scanned, as after an import. */
+/* [c->lock] More nodes of the graph are dead than alive.  To link the living anew leaves a graph without scars, in the time that it takes to take
+ * the dead out; meanwhile they are scanned, as after an import. */
 static bool mostly_dead(const struct eng_coll *c, const struct index *ix)
 {
 	uint32_t all = index_count(ix), dead = 0;
-	if (all < INDEX_ANEW_MIN || c->dead_n < INDEX_ANEW_MIN)
+	if (all < INDEX_ANEW_MIN || c->dead_n < INDEX_ANEW_MIN || c->dead_n <= all / 2)
 		return false;
 	for (uint32_t i = 0; i < c->dead_n; i++)
 		dead += !c->dead[i].unlinked && index_linked(ix, c->dead[i].row);
 	return dead >= INDEX_ANEW_MIN && dead > all / 2;
 }
-/* dead rows: out of the graph, then back to the store. Return whether some wait for readers only. */
-static bool bury_dead(struct engine *e, struct eng_coll *c, uint64_t until_ns)
+/* [c->lock, let go meanwhile] Dead rows, as many as there are up to a limit, out of the graph at once: it looks through all its links, for one
+ * row or for all of them.  @ret_to  dead rows before this one need no other look. Return 1: there may be more; 0; < 0: they are still linked. */
+static int unlink_dead(struct engine *e, struct eng_coll *c, struct index *ix, uint64_t until_ns, uint32_t *ret_to)
+{
+	uint32_t n = 0, to = 0;
+	int rc = 0;
+	uint32_t *rows = mem_alloc(MEM_engine, INDEX_BURY_MAX * sizeof(*rows));
+	if (!rows)
+		return -ENOMEM;
+	for (; to < c->dead_n && n < INDEX_BURY_MAX; to++) {
+		uint32_t row = c->dead[to].row;
+		if (!c->dead[to].unlinked && !(row < c->cap && (c->flags[row] & ROWF_TAIL)) && index_linked(ix, row))
+			rows[n++] = row;
+	}
+	bool more = to < c->dead_n;
+	if (n && until_ns == UINT64_MAX && mostly_dead(c, ix)) {
+		graph_begin(e, c);
+		if (c->ix != ix)
+			n = 0;
+	}
+	if (n && (until_ns == UINT64_MAX ? eng_stopping(e) : os_mono_ns(e->os) > until_ns)) {
+		rc = -VX_ERR_cancelled; /* the next mount's turn */
+	} else if (n) {
+		c->indexing = true;
+		pthread_mutex_unlock(&c->lock);
+		rc = index_delete_many(ix, rows, n);
+		pthread_mutex_lock(&c->lock);
+		c->indexing = false;
+		pthread_cond_broadcast(&c->idle);
+	}
+	mem_free(MEM_engine, rows);
+	*ret_to = to;
+	return rc < 0 ? rc : more;
+}
+/* dead rows: out of the graph, then back to the store. Return 1: there is more at once; 2: some wait for readers; 0. */
+static int bury_dead(struct engine *e, struct eng_coll *c, uint64_t until_ns)
 {
 	bool wait = false;
-	uint32_t taken = 0;
 	pthread_mutex_lock(&c->lock);
-	uint32_t n = c->dead_n;
-	for (uint32_t i = 0; i < n && !c->dropped; i++) { /* the index's writer is this thread alone */
+	uint32_t to = c->dead_n;
+	int more = 0;
+	if (!c->dropped && c->dead_n && c->ix && !c->ix_broken) /* the index's writer is this thread alone */
+		more = unlink_dead(e, c, c->ix, until_ns, &to);
+	struct index *ix = c->ix_broken ? NULL : c->ix;
+	for (uint32_t i = 0; i < to && i < c->dead_n && !c->dropped; i++) {
+		uint32_t row = c->dead[i].row;
 		if (c->dead[i].unlinked)
 			continue;
-		uint32_t row = c->dead[i].row;
-		struct index *ix = c->ix_broken ? NULL : c->ix;
-		bool in_tail = row < c->cap && (c->flags[row] & ROWF_TAIL);
-		if (ix && in_tail) {
-			wait = true; /* the tail's turn passes it by first */
+		/* in the tail: its turn passes it by first */
+		if (ix && ((row < c->cap && (c->flags[row] & ROWF_TAIL)) || index_linked(ix, row))) {
+			wait = true;
 			continue;
-		}
-		if (ix && index_linked(ix, row)) {
-			if (until_ns == UINT64_MAX && taken++ % INDEX_ANEW_LOOK == 0 && mostly_dead(c, ix)) {
-				graph_begin(e, c);
-				if (c->ix != ix)
-					break;
-			}
-			if (until_ns == UINT64_MAX ? eng_stopping(e) : os_mono_ns(e->os) > until_ns) {
-				wait = true; /* the next mount's turn */
-				break;
-			}
-			c->indexing = true;
-			pthread_mutex_unlock(&c->lock);
-			int rc = index_delete(ix, row);
-			pthread_mutex_lock(&c->lock);
-			c->indexing = false;
-			pthread_cond_broadcast(&c->idle);
-			if (rc < 0 && rc != -ENOENT) {
-				wait = true;
-				continue;
-			}
-			if (i >= c->dead_n)
-				break;
 		}
 		c->dead[i].unlinked = true;
 		c->dead[i].epoch = c->epoch;
@@ -210,7 +223,7 @@ static bool bury_dead(struct engine *e, struct eng_coll *c, uint64_t until_ns)
 	}
 	c->dead_n = keep;
 	pthread_mutex_unlock(&c->lock);
-	return wait;
+	return more > 0 ? 1 : wait || more < 0 ? 2 : 0;
 }
 /* Link what is in the tail now, so that every live row of commit *ret_gen or an older one is in the graph, and opening need not ask the
  * graph for each of them.  *ret_gen 0: there is too much of it, or too little time. */
@@ -344,10 +357,11 @@ static int index_step(struct engine *e, struct eng_coll *c, uint64_t until_ns)
 	coll_leave(&v);
 	if (!more && able && until_ns == UINT64_MAX && !eng_stopping(e))
 		more = recall_step(e, c);
-	bool wait = bury_dead(e, c, until_ns);
+	int buried = bury_dead(e, c, until_ns);
+	more |= buried == 1;
 	if (!more && until_ns == UINT64_MAX)
 		compact_step(e, c);
-	return more ? 1 : wait ? 2 : 0;
+	return more ? 1 : buried;
 }
 static int all_steps(struct engine *e, uint64_t until_ns)
 {

@@ -315,6 +315,7 @@ static void free_one(struct index *ix)
 		hnsw_work_done(&ix->write_work[i]);
 	mem_free(MEM_index_work, ix->read_work);
 	mem_free(MEM_index_work, ix->write_work);
+	mem_free(MEM_index_work, ix->dying);
 	pthread_mutex_destroy(&ix->grow_lock);
 	pthread_mutex_destroy(&ix->entry_lock);
 	mem_free(MEM_index, ix);
@@ -392,6 +393,7 @@ void index_stats(const struct index *ix, struct index_stats *ret)
 	ret->entry = (uint32_t)e;
 	ret->max_level = (uint32_t)(e >> 32);
 	ret->M = ix->M;
+	ret->looked = atomic_load_explicit(&ix->looked, memory_order_relaxed);
 	ret->ef_construction = ix->efc;
 	ret->mapped = v->map != NULL;
 	ret->codes = v->codes.kind == CODE_BF16                                  ? INDEX_CODES_BF16

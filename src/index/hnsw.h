@@ -152,6 +152,9 @@ struct index {
 	pthread_mutex_t *node_lock; /* [HNSW_LOCKS] while several build */
 	bool parallel, no_project;
 	uint32_t changes; /* since the last look at reachability */
+	uint64_t *dying; /* of rows being deleted, a bit; all clear otherwise */
+	size_t dying_words;
+	_Atomic uint64_t looked; /* link rows looked at by deletions */
 	/* parts (hnsw_part.c): sealed graphs over other rows of the same collection, searched beside this one */
 	struct os *os;
 	int dirfd;
@@ -209,7 +212,9 @@ int hnsw_up_alloc(struct index *ix, struct hnsw_view *v, uint32_t levels, uint32
 void hnsw_up_release(struct index *ix, struct hnsw_view *v, uint32_t first, uint32_t levels);
 void hnsw_grace(struct index *ix);
 void hnsw_view_swap(struct index *ix, struct hnsw_view *nv); /* publishes nv, waits, frees the old one */
+#define HNSW_INDEG_FULL (UINT16_MAX - 64u) /* from here on it is not known, and stays so while the row is linked */
 _Atomic uint16_t *hnsw_indeg(const struct index *ix, uint32_t row);
+void hnsw_indeg_sub(struct index *ix, uint32_t row);
 int hnsw_recode(struct index *ix, const uint32_t *sample, uint32_t sample_n, bool force);
 /* hnsw_codes_trial - do projected codes keep neighbours apart here? If not, all rows are coded in full, for good. */
 int hnsw_codes_trial(struct index *ix);

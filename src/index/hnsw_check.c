@@ -120,7 +120,7 @@ static int check_one(struct index *ix, struct index_report *ret)
 	}
 	ret->nodes += nodes;
 	for (uint32_t x = 0; in && x < n; x++)
-		if (level_of(v, x) && in[x] < UINT16_MAX - 64)
+		if (level_of(v, x) && atomic_load(hnsw_indeg(ix, x)) < HNSW_INDEG_FULL)
 			ret->bad_indegree += in[x] != atomic_load(hnsw_indeg(ix, x));
 	if (nodes && (entry >= n || level_of(v, entry) != entry_level + 1))
 		ret->bad_level++;

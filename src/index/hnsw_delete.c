@@ -1,194 +1,346 @@
-/* hnsw_delete.c - unlinking a row and mending what it held together.
+/* hnsw_delete.c - unlinking rows and mending what they held together.
  *
- * Every node that links to the row (found among its neighbours and theirs; on level 0 the in-degree says whether all were found,
- * and a scan of the link rows finds the rest) chooses its links again among its own and the row's.  Neighbours that nothing points
- * at afterwards get a link forced from their nearest one.  If the row was the entry point, the highest node left takes its place.
- * The row's own links stay until no reader can stand on it; then its block may be used again. */
+ * Every node that links to a dying row chooses another link in that one's place among the row's own links, and, where those are
+ * dying too, among the links of these.  Neighbours that nothing points at afterwards get a link forced from their nearest one.  If the
+ * entry point dies, the highest node left takes its place.  The rows' own links stay until no reader can stand on them; then their
+ * blocks may be used again.
+ *
+ * Who links to a row is not written anywhere.  For one row, or a few, the nodes are looked for among its neighbours and theirs: a
+ * thousand link rows; on level 0 the in-degree says whether all were found, and two times in three they were.  Else, and for many
+ * rows in any case, one pass over all link rows finds the nodes that lead to any of them: a bit a row says which are dying, 25 KB of
+ * bits for 200,000 rows.  So it pays to delete many at once. */
 #include "index/hnsw.h"
 
-static bool links_to(const hnsw_link *l, uint32_t most, uint32_t row)
+#define NEAR_MOST  4u /* rows whose neighbours are looked at first */
+#define NEAR_LOOKS 4096u /* what that costs a row at most, in rows of a pass */
+#define THROUGH    16u /* dying rows looked through for living ones */
+
+static bool dying(const struct index *ix, uint32_t row)
+{
+	return ix->dying[row >> 6] >> (row & 63) & 1;
+}
+static bool links_to_dying(const struct index *ix, const hnsw_link *l, uint32_t most)
 {
 	for (uint32_t i = 0; i < most; i++) {
 		uint32_t to = atomic_load_explicit(&l[i], memory_order_relaxed);
-		if (to == row)
-			return true;
 		if (to == HNSW_EMPTY)
 			return false;
+		if (dying(ix, to))
+			return true;
 	}
 	return false;
 }
-/* x drops `row` and takes in its place the nearest of row's outs that no link of x already covers; else the nearest at all.  Its
- * other links stay: choosing all of them again would thin the graph out with every deletion. */
-static void mend(struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, uint32_t x, uint32_t row,
-        uint32_t level, uint32_t outs_n)
+static bool among(const uint32_t *ids, uint32_t n, uint32_t id)
+{
+	for (uint32_t i = 0; i < n; i++)
+		if (ids[i] == id)
+			return true;
+	return false;
+}
+/* w->wr->outs: the living nodes that a dying row leads to on a level; while they are few, those behind dying ones too */
+static uint32_t outs_of(
+        const struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, uint32_t row, uint32_t level)
+{
+	uint32_t most = level ? v->M : v->M0, n = 0, via[THROUGH] = {row}, via_n = 1, *outs = w->wr->outs;
+	for (uint32_t at = 0; at < via_n && (!at || n < v->M); at++) {
+		hnsw_link *l = hnsw_links(v, via[at], level);
+		for (uint32_t i = 0; i < most; i++) {
+			uint32_t to = atomic_load_explicit(&l[i], memory_order_relaxed);
+			if (to == HNSW_EMPTY)
+				break;
+			if (!dying(ix, to)) {
+				if (n < HNSW_BATCH && !(at && among(outs, n, to)))
+					outs[n++] = to;
+			} else if (via_n < THROUGH && !among(via, via_n, to)) {
+				via[via_n++] = to;
+			}
+		}
+	}
+	return n;
+}
+/* Of n scored candidates the nearest that no link of x covers; else the nearest at all. HNSW_EMPTY: there are none. */
+static uint32_t choose(struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, const struct hnsw_cand *c,
+        uint32_t n, const struct hnsw_cand *own, uint32_t own_n)
 {
 	struct hnsw_scorer s;
-	uint32_t most = level ? v->M : v->M0, n = 0, own = 0, add = HNSW_EMPTY;
-	hnsw_link *l = hnsw_links(v, x, level);
-	struct hnsw_cand *c = w->wr->cand, *sel = w->wr->keep;
-	for (uint32_t i = 0; i < most; i++) {
-		uint32_t to = atomic_load_explicit(&l[i], memory_order_relaxed);
-		if (to == HNSW_EMPTY)
-			break;
-		if (to != row)
-			sel[own++].id = to;
-	}
-	for (uint32_t i = 0; i < outs_n; i++) {
-		uint32_t to = w->wr->outs[i];
-		bool have = to == x;
-		for (uint32_t j = 0; j < own && !have; j++)
-			have = sel[j].id == to;
-		if (!have)
-			w->ids[n++] = to;
-	}
-	codes_node(ix, v, &s, x, w->qf, w->qe);
-	codes_score(&s, w->ids, n, w->dist);
-	for (uint32_t i = 0; i < n; i++)
-		c[i] = (struct hnsw_cand){w->dist[i], w->ids[i]};
-	hnsw_sort(c, n);
-	for (uint32_t i = 0; i < n && add == HNSW_EMPTY; i++) {
+	for (uint32_t i = 0; i < n; i++) {
 		bool covered = false;
 		codes_node(ix, v, &s, c[i].id, w->qf2, w->qe2);
-		for (uint32_t j = 0; j < own; j++)
-			w->ids[j] = sel[j].id;
-		codes_score(&s, w->ids, own, w->dist);
-		for (uint32_t j = 0; j < own && !covered; j++)
+		for (uint32_t j = 0; j < own_n; j++)
+			w->ids[j] = own[j].id;
+		codes_score(&s, w->ids, own_n, w->dist);
+		for (uint32_t j = 0; j < own_n && !covered; j++)
 			covered = w->dist[j] < c[i].d;
 		if (!covered)
-			add = c[i].id;
+			return c[i].id;
 	}
-	if (add == HNSW_EMPTY && n)
-		add = c[0].id;
-	if (add != HNSW_EMPTY)
-		sel[own++].id = add;
+	return n ? c[0].id : HNSW_EMPTY;
+}
+/* x drops its links to dying rows and takes another in the place of each.  Its other links stay: choosing all of them again would
+ * thin the graph out with every deletion. */
+static void mend(struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, uint32_t x, uint32_t level)
+{
+	struct hnsw_scorer s;
+	uint32_t most = level ? v->M : v->M0, own = 0;
+	hnsw_link *l = hnsw_links(v, x, level);
+	struct hnsw_cand *c = w->wr->cand, *sel = w->wr->keep;
+	uint32_t had = hnsw_link_n(l, most);
+	for (uint32_t i = 0; i < had; i++) {
+		uint32_t to = atomic_load_explicit(&l[i], memory_order_relaxed);
+		if (!dying(ix, to))
+			sel[own++].id = to;
+	}
+	codes_node(ix, v, &s, x, w->qf, w->qe);
+	for (uint32_t i = 0; i < had; i++) {
+		uint32_t row = atomic_load_explicit(&l[i], memory_order_relaxed), n = 0;
+		if (!dying(ix, row))
+			continue;
+		uint32_t outs_n = outs_of(ix, v, w, row, level);
+		for (uint32_t k = 0; k < outs_n; k++) {
+			uint32_t to = w->wr->outs[k];
+			bool have = to == x;
+			for (uint32_t j = 0; j < own && !have; j++)
+				have = sel[j].id == to;
+			if (!have)
+				w->ids[n++] = to;
+		}
+		codes_score(&s, w->ids, n, w->dist);
+		for (uint32_t k = 0; k < n; k++)
+			c[k] = (struct hnsw_cand){w->dist[k], w->ids[k]};
+		hnsw_sort(c, n);
+		uint32_t add = choose(ix, v, w, c, n, sel, own);
+		if (add != HNSW_EMPTY)
+			sel[own++].id = add;
+	}
 	hnsw_set_links(ix, v, x, level, sel, own);
 }
-static void mend_near(
-        struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, uint32_t row, uint32_t level, uint32_t outs_n)
+static void mend_near(struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, uint32_t row, uint32_t level)
 {
 	uint32_t most = level ? v->M : v->M0;
+	hnsw_link *out = hnsw_links(v, row, level);
+	uint64_t looked = 0;
 	hnsw_tags_next(w);
-	(void)hnsw_visit(w, row); /* never mended itself */
-	for (uint32_t i = 0; i < outs_n; i++) {
-		uint32_t z = w->wr->outs[i];
+	for (uint32_t i = 0; i < most; i++) {
+		uint32_t z = atomic_load_explicit(&out[i], memory_order_relaxed);
+		if (z == HNSW_EMPTY)
+			break;
 		hnsw_link *l = hnsw_links(v, z, level);
-		for (uint32_t j = 0; j < most; j++) {
-			uint32_t y = atomic_load_explicit(&l[j], memory_order_relaxed);
-			if (y == HNSW_EMPTY)
-				break;
-			if (hnsw_visit(w, y) && links_to(hnsw_links(v, y, level), most, row))
-				mend(ix, v, w, y, row, level, outs_n);
+		for (uint32_t j = 0; j <= most; j++) { /* z's, and z itself: mending it comes last, as it changes l */
+			uint32_t y = j < most ? atomic_load_explicit(&l[j], memory_order_relaxed) : z;
+			if (y == HNSW_EMPTY) {
+				j = most - 1;
+				continue;
+			}
+			if (!hnsw_visit(w, y) || dying(ix, y))
+				continue;
+			looked++;
+			if (links_to_dying(ix, hnsw_links(v, y, level), most))
+				mend(ix, v, w, y, level);
 		}
-		if (hnsw_visit(w, z) && links_to(l, most, row))
-			mend(ix, v, w, z, row, level, outs_n);
 	}
+	atomic_fetch_add_explicit(&ix->looked, looked, memory_order_relaxed);
 }
 /* link rows of upper levels carry no in-degree: all of them are looked through, 64 bytes for every 15th node */
-static void drop_upper(const struct hnsw_view *v, uint32_t row)
+static void drop_upper(struct index *ix, const struct hnsw_view *v)
 {
 	uint32_t up = atomic_load(&v->up_n);
+	atomic_fetch_add_explicit(&ix->looked, up, memory_order_relaxed);
 	for (uint32_t r = 0; r < up; r++) {
 		hnsw_link *l = atomic_load(&v->up[rows_seg(r)]) ? hnsw_up_row(v, r) : NULL;
-		if (!l || !links_to(l, v->M, row))
+		if (!l || !links_to_dying(ix, l, v->M))
 			continue;
-		uint32_t at = 0, last = hnsw_link_n(l, v->M) - 1;
-		while (atomic_load_explicit(&l[at], memory_order_relaxed) != row)
-			at++;
-		atomic_store_explicit(
-		        &l[at], atomic_load_explicit(&l[last], memory_order_relaxed), memory_order_release);
-		atomic_store_explicit(&l[last], HNSW_EMPTY, memory_order_release);
+		for (uint32_t n = hnsw_link_n(l, v->M), i = n; i-- > 0;) {
+			if (!dying(ix, atomic_load_explicit(&l[i], memory_order_relaxed)))
+				continue;
+			n--;
+			atomic_store_explicit(
+			        &l[i], atomic_load_explicit(&l[n], memory_order_relaxed), memory_order_release);
+			atomic_store_explicit(&l[n], HNSW_EMPTY, memory_order_release);
+		}
 	}
 }
-static void mend_all0(struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, uint32_t row, uint32_t outs_n)
+static uint32_t level_of(const struct hnsw_view *v, uint32_t row) /* + 1; 0: not linked */
+{
+	return atomic_load_explicit(hnsw_meta(v, row), memory_order_relaxed) & HNSW_META_LEVEL;
+}
+static uint32_t segment_end(uint32_t row) /* the last row of a segment that is not there */
+{
+	return rows_seg_first(rows_seg(row)) + rows_seg_count(rows_seg(row)) - 1;
+}
+static bool pointed_at(const struct index *ix, const uint32_t *rows, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		if (atomic_load_explicit(hnsw_indeg(ix, rows[i]), memory_order_relaxed))
+			return true;
+	return false;
+}
+/* one pass over all nodes; @few of these rows: level 0 alone, and only until nothing points at them any more */
+static void mend_all(
+        struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, const uint32_t *few, uint32_t few_n)
 {
 	uint32_t n = atomic_load(&ix->rows->n);
-	for (uint32_t y = 0; y < n && atomic_load_explicit(hnsw_indeg(ix, row), memory_order_relaxed); y++) {
+	uint64_t looked = 0;
+	bool done = false;
+	for (uint32_t y = 0; y < n && !done; y++) {
 		if (!hnsw_has(v, y)) {
-			y = rows_seg_first(rows_seg(y)) + rows_seg_count(rows_seg(y)) -
-			    1; /* the whole segment is not there */
+			y = segment_end(y);
 			continue;
 		}
-		if (y != row && (atomic_load_explicit(hnsw_meta(v, y), memory_order_relaxed) & HNSW_META_LEVEL) &&
-		        links_to(hnsw_links0(v, y), v->M0, row))
-			mend(ix, v, w, y, row, 0, outs_n);
+		uint32_t levels = level_of(v, y);
+		looked++;
+		if (!levels || dying(ix, y))
+			continue;
+		for (uint32_t l = few ? 1 : levels; l-- > 0;) {
+			if (!links_to_dying(ix, hnsw_links(v, y, l), l ? v->M : v->M0))
+				continue;
+			mend(ix, v, w, y, l);
+			done = few && !pointed_at(ix, few, few_n);
+		}
 	}
+	atomic_fetch_add_explicit(&ix->looked, looked, memory_order_relaxed);
 }
-static void new_entry(struct index *ix, const struct hnsw_view *v, uint32_t row)
+static void new_entry(struct index *ix, const struct hnsw_view *v)
 {
 	uint32_t n = atomic_load(&ix->rows->n), best = HNSW_EMPTY, best_level = 0;
 	for (uint32_t y = 0; y < n; y++) {
 		if (!hnsw_has(v, y)) {
-			y = rows_seg_first(rows_seg(y)) + rows_seg_count(rows_seg(y)) - 1;
+			y = segment_end(y);
 			continue;
 		}
-		uint32_t l = atomic_load_explicit(hnsw_meta(v, y), memory_order_relaxed) & HNSW_META_LEVEL;
-		if (y != row && l && (best == HNSW_EMPTY || l - 1 > best_level)) {
+		uint32_t l = level_of(v, y);
+		if (l && !dying(ix, y) && (best == HNSW_EMPTY || l - 1 > best_level)) {
 			best = y;
 			best_level = l - 1;
 		}
 	}
 	atomic_store_explicit(&ix->entry, best | (uint64_t)best_level << 32, memory_order_release);
 }
-static uint32_t outs_of(const struct hnsw_view *v, struct hnsw_work *w, uint32_t row, uint32_t level)
+/* what a dying row pointed at and nothing else does gets a link from one of its own neighbours */
+static void adopt(struct index *ix, const struct hnsw_view *v, uint32_t row)
 {
-	hnsw_link *l = hnsw_links(v, row, level);
-	uint32_t n = hnsw_link_n(l, level ? v->M : v->M0);
-	for (uint32_t i = 0; i < n; i++)
-		w->wr->outs[i] = atomic_load_explicit(&l[i], memory_order_relaxed);
-	return n;
-}
-int index_delete(struct index *ix, uint32_t row)
-{
-	struct hnsw_work *w;
-	if (!index_linked(ix, row))
-		return -ENOENT;
-	for (uint32_t i = 0; i < atomic_load(&ix->part_n); i++) {
-		if (part_has(ix->part[i], row)) {
-			part_drop(ix->part[i], row);
-			return 0;
-		}
-	}
-	VX_TRY(hnsw_writable(ix));
-	VX_TRY(hnsw_writer_take(ix, &w));
-	struct hnsw_view *v = atomic_load(&ix->view);
-	int rc = hnsw_work_prepare(ix, v, w, ix->efc);
-	if (rc) {
-		hnsw_work_put(w);
-		return rc;
-	}
-	uint32_t meta = atomic_load(hnsw_meta(v, row)), level = (meta & HNSW_META_LEVEL) - 1, n;
-	for (uint32_t l = level; l > 0; l--) {
-		n = outs_of(v, w, row, l);
-		mend_near(ix, v, w, row, l, n);
-	}
-	if (level)
-		drop_upper(v, row);
-	n = outs_of(v, w, row, 0);
-	mend_near(ix, v, w, row, 0, n);
-	if (atomic_load_explicit(hnsw_indeg(ix, row), memory_order_relaxed))
-		mend_all0(ix, v, w, row, n);
-	for (uint32_t i = 0; i < n; i++)
-		atomic_fetch_sub_explicit(hnsw_indeg(ix, w->wr->outs[i]), 1, memory_order_relaxed);
-	for (uint32_t i = 0; i < n; i++) {
-		uint32_t z = w->wr->outs[i];
+	hnsw_link *out = hnsw_links0(v, row);
+	for (uint32_t i = 0; i < v->M0; i++) {
+		uint32_t z = atomic_load_explicit(&out[i], memory_order_relaxed);
+		if (z == HNSW_EMPTY)
+			break;
 		hnsw_link *l = hnsw_links0(v, z);
-		for (uint32_t j = 0; j < v->M0 && !atomic_load(hnsw_indeg(ix, z)); j++) {
+		for (uint32_t j = 0; !dying(ix, z) && j < v->M0 && !atomic_load(hnsw_indeg(ix, z)); j++) {
 			uint32_t y = atomic_load_explicit(&l[j], memory_order_relaxed);
 			if (y == HNSW_EMPTY)
 				break;
-			if (y != row)
+			if (!dying(ix, y))
 				hnsw_force_link(ix, v, y, z);
 		}
 	}
-	if ((uint32_t)atomic_load(&ix->entry) == row)
-		new_entry(ix, v, row);
-	atomic_fetch_sub_explicit(&ix->count, 1, memory_order_relaxed);
+}
+static void mend_for(struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, const uint32_t *rows, uint32_t n)
+{
+	bool upper = false;
+	if (n > NEAR_MOST || (uint64_t)n * NEAR_LOOKS > atomic_load(&ix->rows->n)) {
+		mend_all(ix, v, w, NULL, 0);
+		return;
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t levels = level_of(v, rows[i]);
+		upper |= levels > 1;
+		for (uint32_t l = levels; l-- > 0;)
+			mend_near(ix, v, w, rows[i], l);
+	}
+	if (upper)
+		drop_upper(ix, v);
+	if (pointed_at(ix, rows, n))
+		mend_all(ix, v, w, rows, n);
+}
+/* take linked rows out of this graph; their bits are set */
+static void take_out(struct index *ix, struct hnsw_view *v, struct hnsw_work *w, const uint32_t *rows, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) { /* from here on in-degrees count the links of living nodes */
+		hnsw_link *l = hnsw_links0(v, rows[i]);
+		for (uint32_t j = 0, m = hnsw_link_n(l, v->M0); j < m; j++)
+			hnsw_indeg_sub(ix, atomic_load_explicit(&l[j], memory_order_relaxed));
+	}
+	mend_for(ix, v, w, rows, n);
+	for (uint32_t i = 0; i < n; i++)
+		adopt(ix, v, rows[i]);
+	uint32_t entry = (uint32_t)atomic_load(&ix->entry);
+	if (entry != HNSW_EMPTY && dying(ix, entry))
+		new_entry(ix, v);
+	atomic_fetch_sub_explicit(&ix->count, n, memory_order_relaxed);
 	hnsw_grace(ix);
-	for (uint32_t i = 0; i < v->M0; i++)
-		atomic_store_explicit(&hnsw_links0(v, row)[i], HNSW_EMPTY, memory_order_relaxed);
-	atomic_store_explicit(hnsw_meta(v, row), 0, memory_order_release);
-	if (level)
-		hnsw_up_release(ix, v, meta >> HNSW_META_SHIFT, level);
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t row = rows[i], meta = atomic_load(hnsw_meta(v, row)), level = (meta & HNSW_META_LEVEL) - 1;
+		for (uint32_t j = 0; j < v->M0; j++)
+			atomic_store_explicit(&hnsw_links0(v, row)[j], HNSW_EMPTY, memory_order_relaxed);
+		atomic_store_explicit(hnsw_meta(v, row), 0, memory_order_release);
+		if (level)
+			hnsw_up_release(ix, v, meta >> HNSW_META_SHIFT, level);
+		ix->dying[row >> 6] &= ~(1ull << (row & 63));
+	}
+}
+/* a bit for every row; all are clear between deletions */
+static int dying_room(struct index *ix)
+{
+	size_t need = (size_t)atomic_load(&ix->rows->n) / 64 + 1, cap = ix->dying_words;
+	if (cap >= need)
+		return 0;
+	cap = cap + cap / 2 < need ? need : cap + cap / 2;
+	uint64_t *p = mem_zalloc(MEM_index_work, cap * sizeof(*p));
+	if (!p)
+		return -ENOMEM;
+	mem_free(MEM_index_work, ix->dying);
+	ix->dying = p;
+	ix->dying_words = cap;
+	return 0;
+}
+static bool drop_from_part(struct index *ix, uint32_t row)
+{
+	for (uint32_t i = 0; i < atomic_load(&ix->part_n); i++) {
+		if (part_has(ix->part[i], row)) {
+			part_drop(ix->part[i], row);
+			return true;
+		}
+	}
+	return false;
+}
+/* @list u32[n], scratch */
+static int delete_rows(struct index *ix, const uint32_t *rows, uint32_t n, uint32_t *list)
+{
+	struct hnsw_work *w;
+	uint32_t here = 0, m = 0;
+	for (uint32_t i = 0; i < n; i++)
+		here += !drop_from_part(ix, rows[i]) && index_linked(ix, rows[i]);
+	if (!here)
+		return 0;
+	VX_TRY(hnsw_writable(ix));
+	VX_TRY(dying_room(ix));
+	VX_TRY(hnsw_writer_take(ix, &w));
+	struct hnsw_view *v = atomic_load(&ix->view);
+	int rc = hnsw_work_prepare(ix, v, w, ix->efc);
+	for (uint32_t i = 0; i < n && !rc; i++) {
+		if (!index_linked(ix, rows[i]) || dying(ix, rows[i]))
+			continue;
+		ix->dying[rows[i] >> 6] |= 1ull << (rows[i] & 63);
+		list[m++] = rows[i];
+	}
+	if (!rc)
+		take_out(ix, v, w, list, m);
 	hnsw_work_put(w);
+	if (rc)
+		return rc;
+	ix->changes += m - 1;
 	return hnsw_changed(ix);
+}
+int index_delete_many(struct index *ix, const uint32_t *rows, uint32_t n)
+{
+	if (!n)
+		return 0;
+	uint32_t *list = mem_alloc(MEM_index_work, (size_t)n * sizeof(*list));
+	int rc = list ? delete_rows(ix, rows, n, list) : -ENOMEM;
+	mem_free(MEM_index_work, list);
+	return rc;
+}
+int index_delete(struct index *ix, uint32_t row)
+{
+	uint32_t list;
+	return index_linked(ix, row) ? delete_rows(ix, &row, 1, &list) : -ENOENT;
 }

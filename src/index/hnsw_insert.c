@@ -60,13 +60,14 @@ void hnsw_sort(struct hnsw_cand *c, uint32_t n)
 static void indeg_add(struct index *ix, uint32_t row)
 {
 	_Atomic uint16_t *d = hnsw_indeg(ix, row);
-	if (atomic_load_explicit(d, memory_order_relaxed) < UINT16_MAX - 64)
+	if (atomic_load_explicit(d, memory_order_relaxed) < HNSW_INDEG_FULL)
 		atomic_fetch_add_explicit(d, 1, memory_order_relaxed);
 }
-static void indeg_sub(struct index *ix, uint32_t row)
+void hnsw_indeg_sub(struct index *ix, uint32_t row)
 {
 	_Atomic uint16_t *d = hnsw_indeg(ix, row);
-	if (atomic_load_explicit(d, memory_order_relaxed))
+	uint32_t n = atomic_load_explicit(d, memory_order_relaxed);
+	if (n && n < HNSW_INDEG_FULL)
 		atomic_fetch_sub_explicit(d, 1, memory_order_relaxed);
 }
 static uint32_t indeg_get(const struct index *ix, uint32_t row)
@@ -89,7 +90,7 @@ void hnsw_set_links(struct index *ix, const struct hnsw_view *v, uint32_t row, u
 		for (uint32_t i = 0; i < n; i++)
 			indeg_add(ix, sel[i].id);
 		for (uint32_t i = 0; i < old; i++)
-			indeg_sub(ix, atomic_load_explicit(&l[i], memory_order_relaxed));
+			hnsw_indeg_sub(ix, atomic_load_explicit(&l[i], memory_order_relaxed));
 	}
 	for (uint32_t i = 0; i < n; i++)
 		atomic_store_explicit(&l[i], sel[i].id, memory_order_release);
@@ -208,7 +209,7 @@ bool hnsw_force_link(struct index *ix, const struct hnsw_view *v, uint32_t y, ui
 		if (indeg_get(ix, old) < 2)
 			continue;
 		indeg_add(ix, x);
-		indeg_sub(ix, old);
+		hnsw_indeg_sub(ix, old);
 		atomic_store_explicit(&l[i], x, memory_order_release);
 		done = true;
 	}

@@ -52,6 +52,9 @@ void index_free(struct index *ix); /* takes NULL */
 int index_insert(struct index *ix, uint32_t row);
 /* index_delete - unlink a row and repair its neighbours; the row may then be reused after index_insert. Writer. 0; -ENOENT. */
 int index_delete(struct index *ix, uint32_t row);
+/* index_delete_many - the same for n rows at once; those not linked are passed over.  One pass over the link rows serves them all,
+ * so a row of a thousand costs a fraction of a single one.  0; < 0: some may still be linked (index_linked). */
+int index_delete_many(struct index *ix, const uint32_t *rows, uint32_t n);
 int index_update(struct index *ix, uint32_t row);
 /* index_build - link rows[0..n) with @threads threads (1..64). Stops early, cleanly, when *stop becomes nonzero (NULL: never). */
 int index_build(struct index *ix, const uint32_t *rows, uint32_t n, uint32_t threads, const _Atomic int *stop);
@@ -123,5 +126,6 @@ struct index_stats {
 	uint8_t codes;
 	bool mapped;
 	uint32_t parts; /* sealed */
+	uint64_t looked; /* link rows looked at by deletions so far */
 };
 void index_stats(const struct index *ix, struct index_stats *ret);

@@ -63,6 +63,7 @@ static void filter_reader(void *arg)
 static void writer(void *arg)
 {
 	int rc = 0;
+	uint32_t lot[12];
 	struct fix mine = {.rng = 5};
 	for (uint32_t i = START; i < N && !rc; i++) {
 		rc = index_insert(ix, i);
@@ -76,6 +77,13 @@ static void writer(void *arg)
 				rc = index_insert(ix, old);
 				fix_live(&f, old, 1);
 			}
+		}
+		if (i % 50 == 0 && !rc) { /* several at once; which are not linked is passed over */
+			for (uint32_t j = 0; j < 12; j++) {
+				lot[j] = (uint32_t)(fix_rand(&mine) % START);
+				fix_live(&f, lot[j], 0);
+			}
+			rc = index_delete_many(ix, lot, 12);
 		}
 	}
 	atomic_store(&writer_rc, rc);
