@@ -177,3 +177,13 @@ static inline struct recall fix_recall(struct fix *f, const struct gen *g, struc
 	free(b);
 	return r;
 }
+/* rows of [0, 64 words) of which index_linked_bits tells otherwise than index_linked */
+static inline uint32_t fix_bits_wrong(struct index *ix, size_t words)
+{
+	uint64_t *w = malloc(words * sizeof(*w));
+	uint32_t bad = index_linked_bits(ix, w, words) != 0;
+	for (uint32_t r = 0; r < words * 64; r++)
+		bad += (w[r / 64] >> (r % 64) & 1) != index_linked(ix, r);
+	free(w);
+	return bad;
+}

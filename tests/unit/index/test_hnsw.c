@@ -131,6 +131,20 @@ static void files(uint64_t seed, uint32_t dim)
 	T_EQ(rc, 0, "open");
 	T_EQ(gen, 42, "generation");
 	T_EQ(index_count(m), n - 100, "count of the mapped graph");
+	T_EQ(fix_bits_wrong(m, 64), 0, "mapped: all rows at once say the same as each");
+	T_EQ(fix_bits_wrong(m, 1), 0, "some rows");
+	T_EQ(fix_bits_wrong(ix, 64), 0, "resident: the same");
+	struct index *mid, *mid_m; /* rows that begin and end within a word */
+	index_new(&f.rows, NULL, &mid);
+	for (uint32_t i = 1037; i < 1500; i += 1 + i % 3)
+		index_insert(mid, i);
+	T_EQ(index_publish(mid, os_real(), d, "mid.hnsw", 43), 0, "publish rows from 1,037 on");
+	T_EQ(index_open(&f.rows, NULL, os_real(), d, "mid.hnsw", &gen, &mid_m), 0, "open");
+	T_EQ(fix_bits_wrong(mid_m, 64), 0, "all rows at once say the same as each");
+	T_EQ(fix_bits_wrong(mid_m, 20), 0, "some rows");
+	index_free(mid);
+	index_free(mid_m);
+	unlinkat(d, "mid.hnsw", 0);
 	uint64_t before = f.rng;
 	for (uint32_t i = n - 100; i < n; i++)
 		fix_live(&f, i, 0);

@@ -92,6 +92,7 @@ static void kind(uint8_t dtype, uint8_t metric, uint8_t codes, uint64_t seed)
 	}
 	T_EQ(index_count(ix), N - gone, "others in their place");
 	T_OK(index_linked(ix, 0) && !index_linked(ix, 5), "row 0 is, row 5 is not");
+	T_EQ(fix_bits_wrong(ix, N / 64 + 2), 0, "all rows at once say the same as each");
 	some(&f, &g, ix, whole, "after churn");
 	T_EQ(index_check(ix, &rep), 0, "clean after churn");
 
@@ -104,6 +105,7 @@ static void kind(uint8_t dtype, uint8_t metric, uint8_t codes, uint64_t seed)
 		        cold ? "open, cold" : "open, mapped");
 		T_OK(gen == 7 && parts_of(ix) >= parts && index_count(ix) == N - gone, "generation, parts, count");
 		T_OK(index_linked(ix, 0) && !index_linked(ix, 5), "row 0 is, row 5 is not");
+		T_EQ(fix_bits_wrong(ix, N / 64 + 2), 0, "all rows at once say the same as each");
 		some(&f, &g, ix, whole, cold ? "opened cold" : "opened mapped");
 		T_EQ(index_check(ix, &rep), 0, "clean");
 		T_EQ(index_insert(ix, 5), 0, "goes on");
