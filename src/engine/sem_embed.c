@@ -5,8 +5,8 @@
  * as soon as it is made, so a kill costs one batch.  At the end one change tells which row belongs to which chunk and lets the rows
  * die that no chunk has any more.  If the text was replaced meanwhile that change is refused and the file is looked at again.
  *
- * A batch that the model's endpoint refuses, while it takes another text, or that has vectors of no numbers, is asked for again text by text; a
- * text refused alone has no vector (SEM_REFUSED), which its file tells.  So many requests and no more: it is asked about again when the file is edited or somebody says `retry`.
+ * A batch that the model's endpoint refuses, while it takes another text, or that has vectors of no numbers, is asked for again text by text, and
+ * a long one by halves; a text refused then has no vector (SEM_REFUSED), which its file tells.  So many requests and no more: it is asked about again when the file is edited or somebody says `retry`.
  *
  * A model that fails costs nothing but time: chunks known by their hashes are still mapped, the others stay holes, the file stays due.
  * Nobody waits for this thread but who asked to; it holds e->objects for table look-ups alone. */
@@ -20,6 +20,7 @@
 
 #define EMB_PAGE     32u /* chunks read at once */
 #define EMB_BATCH    8u /* texts for the model at once: a question waits no longer than that */
+#define HALVES_MIN   512u /* bytes of a text that is worth halving */
 #define EMB_NICE     10
 #define EMB_TRIES    3u
 #define EMB_AGAIN_NS 1000000000ull
@@ -123,6 +124,30 @@ static bool zero(const float *v, uint32_t n)
 			return false;
 	return true;
 }
+/* A text that is too long for its endpoint may be taken in two halves: its vector then lies between theirs, as with a model's windows. */
+static int halves(struct embedding *x, uint32_t i)
+{
+	const struct embed_text *t = &x->text[i];
+	float *v = x->vec + (size_t)i * x->vec_dim, *w = x->vec + (size_t)EMB_BATCH * x->vec_dim;
+	size_t at = t->n / 2;
+	double sum = 0;
+	while (at < t->n && ((uint8_t)t->p[at] & 0xc0) == 0x80) /* no half of a character */
+		at++;
+	const struct embed_text a = {t->p, at}, b = {t->p + at, t->n - at};
+	perf_add(PERFC_embed_singly, 2);
+	VX_TRY(sem_model_encode(x->m, EMBED_document, &a, 1, v));
+	VX_TRY(sem_model_encode(x->m, EMBED_document, &b, 1, w));
+	for (uint32_t d = 0; d < x->vec_dim; d++) {
+		v[d] = v[d] * (float)a.n + w[d] * (float)b.n;
+		sum += (double)v[d] * (double)v[d];
+	}
+	if (!(sum > 0))
+		return -VX_ERR_text_refused;
+	sum = 1 / sqrt(sum);
+	for (uint32_t d = 0; d < x->vec_dim; d++)
+		v[d] = (float)((double)v[d] * sum);
+	return 0;
+}
 /* one of the batch is refused, or has no vector of numbers: which? @why of the batch */
 static int singly(struct embedding *x, int why)
 {
@@ -134,6 +159,8 @@ static int singly(struct embedding *x, int why)
 			perf_add(PERFC_embed_singly, 1);
 			rc = sem_model_encode(x->m, EMBED_document, &x->text[i], 1, v);
 		}
+		if (rc == -VX_ERR_text_refused && x->text[i].n >= HALVES_MIN)
+			rc = halves(x, i);
 		x->refused[i] = rc == -VX_ERR_text_refused || rc == -VX_ERR_not_finite;
 		if (x->refused[i])
 			perf_add(PERFC_embed_refused, 1);

@@ -467,8 +467,8 @@ def refused(base):
             eq((len(ep.texts) - n, emb(m)["pending"], told(m)), (0, 0, sorted([*bad, "long.md"])), "a remount asks nothing, and tells them still")
             ok(attr(m, "long.md", "error").startswith(why), "as the file does")
             m.write("qqfour.txt", "feline instead\n")
-            m.write("qqodd.txt", "qqodd violin again\n")
             n = asked("qqodd")
+            m.write("qqodd.txt", "qqodd violin again\n")
             m.wait()
             eq((attr(m, "qqfour.txt", "error"), asked("qqodd") - n in (1, 2)), ("ENODATA", True), "an edit asks again: taken, or refused again")
             ok("qqfour.txt" in paths(find(m, "puma", mode="vector")), "what is taken now is found")
@@ -482,6 +482,14 @@ def refused(base):
             a = find(m, "qqodd violin")
             ok(paths(a)[:1] == ["qqodd.txt"] and not a["complete"], "or is one by words", detail=a)
             eq((model(m)["state"], emb(m)["failed"]), ("ready", 0), "and costs the model nothing")
+            ep.refuse, ep.limit = {}, 1000
+            n = len(ep.texts)
+            m.write("wide.txt", "feline " + "æøå" * 270 + " feline\n")
+            m.wait()
+            sent = ep.texts[n:]
+            got = [r["score"] for r in find(m, "puma", mode="vector")["results"] if r["path"] == "wide.txt"]
+            ok(len(got) == 1 and abs(got[0] - toy.cos("puma", "feline")) < 2e-3 and attr(m, "wide.txt", "error") == "ENODATA", "what is too long is taken in halves", detail=got)
+            eq(["".join(sent[2:]), len(sent)], ["feline " + "æøå" * 270 + " feline", 4], "the whole, a probe and each half were asked, no character torn")
             m.umount()
             eq(vexfs("verify", m.dir)[0], 0, "verify finds a clean store")
     finally:

@@ -69,11 +69,11 @@ class Toy:
 
 class Endpoint:
     """/v1/embeddings on 127.0.0.1.  mode: ok, wrong_dim, garbage, error; gate: while clear, requests wait (after `free` more of them);
-    refuse: texts that have this word -> the HTTP status they are answered with, or None for a vector of nulls"""
+    limit: bytes of a text, longer ones are refused; refuse: texts that have this word -> the HTTP status they are answered with, or None for a vector of nulls"""
 
     def __init__(self, toy):
         self.toy, self.mode, self.texts = toy, "ok", []
-        self.refuse = {}
+        self.refuse, self.limit = {}, 1 << 30
         self.gate, self.free, self.lock = threading.Event(), 0, threading.Lock()
         self.gate.set()
         outer = self
@@ -106,7 +106,7 @@ class Endpoint:
             self.gate.wait(60)
         with self.lock:
             self.texts += texts
-        status = 500 if self.mode == "error" else 200
+        status = 500 if self.mode == "error" else 413 if any(len(t.encode()) > self.limit for t in texts) else 200
         for word, code in self.refuse.items():
             if any(word in t for t in texts):
                 status = code or status
