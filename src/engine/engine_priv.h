@@ -246,7 +246,7 @@ uint32_t coll_id_shown(const struct eng_coll *c, uint64_t id);
 int coll_id_set(struct eng_coll *c, uint64_t id, uint32_t row);
 void coll_id_del(struct eng_coll *c, uint64_t id);
 /* coll_ids_warm - the ids of free points can be asked for when it has returned 0; -ENOMEM.  No lock held, and never on a FUSE thread: of a
- * million points it takes about a tenth of a second, once.  No point comes or goes before. */
+ * million points it takes a tenth or two of a second, once.  No point comes or goes before. */
 int coll_ids_warm(struct eng_coll *c);
 /* coll_points_room, coll_points - as store_load_cb's of the same names */
 uint64_t *coll_points_room(struct eng_coll *c, uint32_t rows, uint32_t runs_n);
