@@ -13,6 +13,7 @@
 
 #define NEAR_MOST  4u /* rows whose neighbours are looked at first */
 #define NEAR_LOOKS 4096u /* what that costs a row at most, in rows of a pass */
+#define LOOK_NOW   (UINT32_MAX / 2) /* so many changes that it is time to look at reachability */
 #define THROUGH    16u /* dying rows looked through for living ones */
 
 static bool dying(const struct index *ix, uint32_t row)
@@ -96,6 +97,8 @@ static void mend(struct index *ix, const struct hnsw_view *v, struct hnsw_work *
 		if (!dying(ix, row))
 			continue;
 		uint32_t outs_n = outs_of(ix, v, w, row, level);
+		if (!outs_n)
+			ix->changes = LOOK_NOW; /* all around it is dying: what lies behind may be cut off */
 		for (uint32_t k = 0; k < outs_n; k++) {
 			uint32_t to = w->wr->outs[k];
 			bool have = to == x;
@@ -215,10 +218,12 @@ static void new_entry(struct index *ix, const struct hnsw_view *v)
 	}
 	atomic_store_explicit(&ix->entry, best | (uint64_t)best_level << 32, memory_order_release);
 }
-/* what a dying row pointed at and nothing else does gets a link from one of its own neighbours */
-static void adopt(struct index *ix, const struct hnsw_view *v, uint32_t row)
+/* what a dying row pointed at and nothing else does gets a link from one of its own neighbours. false: none of them has room, as all hold the
+ * last link to somebody: so it is where many vectors are equal, and a few nodes lead to all others */
+static bool adopt(struct index *ix, const struct hnsw_view *v, uint32_t row)
 {
 	hnsw_link *out = hnsw_links0(v, row);
+	bool ok = true;
 	for (uint32_t i = 0; i < v->M0; i++) {
 		uint32_t z = atomic_load_explicit(&out[i], memory_order_relaxed);
 		if (z == HNSW_EMPTY)
@@ -231,7 +236,9 @@ static void adopt(struct index *ix, const struct hnsw_view *v, uint32_t row)
 			if (!dying(ix, y))
 				hnsw_force_link(ix, v, y, z);
 		}
+		ok &= dying(ix, z) || atomic_load(hnsw_indeg(ix, z));
 	}
+	return ok;
 }
 static void mend_for(struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, const uint32_t *rows, uint32_t n)
 {
@@ -261,7 +268,8 @@ static void take_out(struct index *ix, struct hnsw_view *v, struct hnsw_work *w,
 	}
 	mend_for(ix, v, w, rows, n);
 	for (uint32_t i = 0; i < n; i++)
-		adopt(ix, v, rows[i]);
+		if (!adopt(ix, v, rows[i]))
+			ix->changes = LOOK_NOW;
 	uint32_t entry = (uint32_t)atomic_load(&ix->entry);
 	if (entry != HNSW_EMPTY && dying(ix, entry))
 		new_entry(ix, v);
