@@ -46,7 +46,7 @@ struct counter {
 };
 static struct counter used[MEM_TAG_N];
 static struct counter used_all;
-static _Atomic uint64_t limit_bytes;
+static _Atomic uint64_t limit_bytes, refused;
 static _Atomic int64_t fail_in = -1;
 static _Atomic int64_t count;
 
@@ -72,6 +72,7 @@ static bool charge(size_t n)
 	if (!lim || now <= lim)
 		return true;
 	atomic_fetch_sub_explicit(&used_all.v, n, memory_order_relaxed);
+	atomic_fetch_add_explicit(&refused, 1, memory_order_relaxed);
 	return false;
 }
 static void uncharge(size_t n)
@@ -251,6 +252,10 @@ void mem_limit_set(uint64_t bytes)
 uint64_t mem_limit(void)
 {
 	return atomic_load(&limit_bytes);
+}
+uint64_t mem_refused(void)
+{
+	return atomic_load_explicit(&refused, memory_order_relaxed);
 }
 void mem_fail_after(int64_t n)
 {

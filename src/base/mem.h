@@ -38,6 +38,8 @@ uint64_t mem_used_all(void);
 const char *mem_tag_name(enum mem_tag tag);
 void mem_limit_set(uint64_t bytes); /* 0: none; exceeding makes allocations return NULL */
 uint64_t mem_limit(void);
+uint64_t mem_refused(
+        void); /* allocations refused for the limit so far: who holds what it can do without gives it back */
 void mem_fail_after(int64_t n); /* tests: the n-th allocation from now fails (1-based); < 0: never */
 int64_t mem_fail_waits(void); /* how many allocations until then; <= 0: none will fail */
 int64_t mem_alloc_count(void);

@@ -281,6 +281,10 @@ static int ids_grow(struct eng_coll *c)
 {
 	uint32_t cap;
 	struct free_slot *n = ids_new(c->ids_live, &cap);
+	if (!n && c->ix) { /* the index can do without what it holds */
+		index_hold_release(c->ix);
+		n = ids_new(c->ids_live, &cap);
+	}
 	if (!n)
 		return -ENOMEM;
 	struct free_slot *old = c->ids;

@@ -81,6 +81,8 @@ static int build_some(struct engine *e, struct eng_coll *c, struct index *ix)
 		if (c->flags[c->tail[i]] & ROWF_LIVE)
 			rows[n++] = c->tail[i];
 	pthread_mutex_unlock(&c->lock);
+	if (ok && n)
+		index_hold_release(ix);
 	int rc = ok && n ? index_build(ix, rows, n, build_threads(), &e->stopping) : 0;
 	mem_free(MEM_engine, rows);
 	if (!ok)
@@ -335,6 +337,11 @@ static int index_step(struct engine *e, struct eng_coll *c, uint64_t until_ns)
 		more = true;
 	else if (v.ix && able)
 		more = link_some(e, c, &v, until_ns);
+	/* linking wants the memory itself */
+	int held = v.ix && until_ns == UINT64_MAX && (!more || index_hold_due(v.ix)) ? index_hold_step(v.ix) : 0;
+	if (held < 0) /* a damaged page is told of, and seen to, by the next step */
+		log_rc(LOGL_warn, "engine: codes could not be read into memory", held);
+	more |= held != 0;
 	pthread_mutex_lock(&c->lock);
 	bool due = able && v.ix && c->ix == v.ix && !c->dropped && !e->cfg.read_only && publish_due(c, false);
 	if (v.ix && c->ix == v.ix) {

@@ -176,7 +176,7 @@ int search_knn(struct search *s, struct coll_view *v, const void *q, uint32_t wa
 		perf_op(PERF_hnsw_search, os_mono_ns(s->e->os) - t0, 0);
 		if (n >= 0 && index_failed(v->ix))
 			n = -VX_ERR_graph_corrupt;
-		if (n == -VX_ERR_graph_corrupt)
+		if (n == -VX_ERR_graph_corrupt || index_hold_due(v->ix))
 			bell_ring(&s->e->index_bell);
 	}
 	if (n == -VX_ERR_graph_corrupt || n == -VX_ERR_visit_pool_empty) {

@@ -226,8 +226,12 @@ static void score_run(struct hnsw_scorer *s, const uint32_t *ids, uint32_t n, fl
 	const struct simd *k = s->ix->simd;
 	const void *p[SCORE_RUN];
 	int32_t dot[SCORE_RUN];
+	const uint8_t *held = atomic_load_explicit(&v->held, memory_order_acquire);
 	p[0] = NULL; /* n is not 0 */
-	if (s->cold && c->bytes) {
+	if (held) {
+		for (uint32_t i = 0; i < n; i++)
+			p[i] = held + (size_t)(ids[i] - v->row_first) * v->held_stride + (v->off_code - v->off_a);
+	} else if (s->cold && c->bytes) {
 		/* what lies between the links and the end of the code, node by node */
 		uint32_t head = v->off_code - v->off_a;
 		uint8_t *to = s->cold + HNSW_PAGE + 128 * sizeof(hnsw_link);

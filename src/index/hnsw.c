@@ -112,6 +112,8 @@ void hnsw_view_free(struct hnsw_view *v)
 			seg_free((void *)atomic_load(&v->up[s]), up_bytes(v, s));
 		}
 	}
+	if (atomic_load(&v->held))
+		part_hold_free(v, atomic_load(&v->held));
 	hnsw_map_free(v->map);
 	mem_free(MEM_index, v->codes.mean);
 	mem_free(MEM_index, v->codes.proj);
@@ -291,6 +293,8 @@ int index_new(const struct vec_rows *rows, const struct index_cfg *cfg, struct i
 		ix->up_free[i] = HNSW_EMPTY;
 	pthread_mutex_init(&ix->grow_lock, NULL);
 	pthread_mutex_init(&ix->entry_lock, NULL);
+	pthread_mutex_init(&ix->hold_lock, NULL);
+	atomic_store(&ix->refused_seen, mem_refused());
 	struct hnsw_view *v;
 	ix->read_work = mem_zalloc(MEM_index_work, ix->readers * sizeof(*ix->read_work));
 	ix->write_work = mem_zalloc(MEM_index_work, HNSW_WRITERS_MAX * sizeof(*ix->write_work));
@@ -305,6 +309,8 @@ int index_new(const struct vec_rows *rows, const struct index_cfg *cfg, struct i
 }
 static void free_one(struct index *ix)
 {
+	if (ix->hold)
+		part_hold_free(atomic_load(&ix->view), ix->hold);
 	hnsw_view_free(atomic_load(&ix->view));
 	mem_free(MEM_index, (void *)ix->has);
 	for (uint32_t s = 0; s < ROWS_SEGS; s++)
@@ -318,6 +324,7 @@ static void free_one(struct index *ix)
 	mem_free(MEM_index_work, ix->dying);
 	pthread_mutex_destroy(&ix->grow_lock);
 	pthread_mutex_destroy(&ix->entry_lock);
+	pthread_mutex_destroy(&ix->hold_lock);
 	mem_free(MEM_index, ix);
 }
 void index_free(struct index *ix)
@@ -413,6 +420,10 @@ void index_stats(const struct index *ix, struct index_stats *ret)
 		const struct index *p = ix->part[i];
 		const struct hnsw_view *pv = atomic_load(&p->view);
 		ret->bytes += ((uint64_t)pv->nodes_cap_max - pv->row_first) / 8;
+		if (atomic_load_explicit(&pv->held, memory_order_relaxed)) {
+			ret->bytes += ((uint64_t)pv->nodes_cap_max - pv->row_first) * pv->held_stride;
+			ret->parts_held++;
+		}
 		ret->mapped_bytes += ((uint64_t)pv->nodes_cap_max - pv->row_first) * pv->stride +
 		                     (uint64_t)atomic_load(&pv->up_n) * pv->M * 4;
 	}

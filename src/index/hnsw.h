@@ -74,6 +74,9 @@ struct hnsw_view {
 	_Atomic uint32_t up_n; /* upper link rows in use or free; next fresh one */
 	struct codes codes;
 	struct hnsw_map *map; /* NULL: resident */
+	/* of a cold part: terms and codes of rows [row_first, nodes_cap_max) in memory, held_stride apart; NULL: they are read */
+	_Atomic(uint8_t *) held;
+	uint32_t held_stride;
 };
 
 struct hnsw_cand {
@@ -163,6 +166,11 @@ struct index {
 	_Atomic uint32_t part_n;
 	_Atomic uint64_t *has; /* of a part: rows linked in it, bit row - row_first */
 	_Atomic uint32_t gone; /* of a part: rows taken out of `has` since it was sealed */
+	pthread_mutex_t hold_lock; /* whose codes are held, of all parts; and the next two */
+	uint8_t *hold; /* of a part: what will be view->held, hold_n rows of it read so far */
+	uint32_t hold_n;
+	_Atomic uint64_t hold_after_ns; /* memory was refused to others: nothing is held before; 0: it may be */
+	_Atomic uint64_t refused_seen; /* mem_refused() when that was looked at last */
 	struct hnsw_work *read_work; /* [readers] */
 	struct hnsw_work *write_work; /* [HNSW_WRITERS_MAX] */
 };
@@ -347,6 +355,7 @@ void hnsw_sort(struct hnsw_cand *c, uint32_t n);
 bool part_has(const struct index *part, uint32_t row);
 void part_drop(struct index *part, uint32_t row); /* the row is linked there no more */
 int part_add(struct index *ix, struct index *part); /* taken on success */
+void part_hold_free(const struct hnsw_view *v, uint8_t *p);
 /* part_room - seal what is linked so far when it has grown to a part's size. Writer, alone. */
 int part_room(struct index *ix);
 

@@ -15,7 +15,8 @@
  * refuses the file and rebuilds.
  *
  * A part under a memory limit is cold: what a search reads of it comes by pread into the work area, so that no more than that counts
- * as the process's memory; the map is there for what is rare (check, publish), whose pages trim_poll() lets go. */
+ * as the process's memory; its codes are held in memory as far as the limit allows (hnsw_part.c).  The map is there for what is rare
+ * (check, publish), whose pages trim_poll() lets go. */
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -22,9 +22,9 @@
 #define TRIAL_GOOD     0.985
 #define STEP_DISTANCES 12u /* new distances an expansion costs, typically, at M0 = 32 */
 
-static inline void prefetch_code(const struct hnsw_view *v, uint32_t id)
+static inline void prefetch_code(const struct hnsw_view *v, const uint8_t *held, uint32_t id)
 {
-	const uint8_t *p = hnsw_block(v, id) + v->off_a;
+	const uint8_t *p = held ? held + (size_t)(id - v->row_first) * v->held_stride : hnsw_block(v, id) + v->off_a;
 	uint32_t n = v->codes.bytes + 4;
 	/* the first lines; the hardware's streamer follows long codes */
 	__builtin_prefetch(p);
@@ -111,11 +111,12 @@ static uint32_t gather(struct index *ix, const struct hnsw_view *v, struct hnsw_
 		n += tags[to] != tag;
 		tags[to] = tag;
 	}
-	if (v->map && hnsw_cold(v))
+	const uint8_t *held = atomic_load_explicit(&v->held, memory_order_acquire);
+	if (v->map && hnsw_cold(v) && !held)
 		return n;
 	if (v->codes.bytes) {
 		for (uint32_t i = 0; i < n; i++)
-			prefetch_code(v, ids[i]);
+			prefetch_code(v, held, ids[i]);
 	} else {
 		for (uint32_t i = 0; i < n; i++)
 			prefetch_row(ix->rows, ids[i]);

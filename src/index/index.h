@@ -107,6 +107,14 @@ int index_open(const struct vec_rows *rows, const struct index_cfg *cfg, struct 
 int index_resident(struct index *ix);
 /* index_failed - a page of the mapped graph was found damaged: the caller answers exactly and rebuilds. */
 bool index_failed(const struct index *ix);
+/* index_hold_step - under a memory limit: read codes of sealed parts into memory while that leaves an eighth of the limit free, some
+ * thousand rows a step, so that a search reads links alone from the file; or give them back when memory is short. Not beside writers.
+ * 1: there is more to do; 0: nothing; -VX_ERR_graph_corrupt, -ENOMEM. */
+int index_hold_step(struct index *ix);
+/* index_hold_release - give all of them back now; waits for the searches under way. Beside anything but a search of one's own. */
+void index_hold_release(struct index *ix);
+/* index_hold_due - memory became short, or has not been for a minute: index_hold_step should be called. Beside anything. */
+bool index_hold_due(const struct index *ix);
 /* index_worn - more than half of what sealed parts hold is gone from the collection: the caller builds anew. */
 bool index_worn(const struct index *ix);
 
@@ -125,7 +133,7 @@ struct index_stats {
 	uint64_t bytes, mapped_bytes;
 	uint8_t codes;
 	bool mapped;
-	uint32_t parts; /* sealed */
+	uint32_t parts, parts_held; /* sealed; with their codes in memory */
 	uint64_t looked; /* link rows looked at by deletions so far */
 };
 void index_stats(const struct index *ix, struct index_stats *ret);

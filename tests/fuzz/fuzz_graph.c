@@ -140,6 +140,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct index_cfg cfg = {.os = &os, .dirfd = AT_FDCWD, .part_bytes = data[0] & 1 ? 2000 : 0};
 	if (index_open(&rows, &cfg, &os, AT_FDCWD, "g", &generation, &ix) == 0) {
 		use(ix);
+		while (index_hold_step(ix) == 1)
+			;
+		use(ix);
 		(void)index_check(ix, &rep); /* any verdict */
 		if (index_resident(ix) == 0) {
 			/* what was let into memory is sound, so changes must work and keep it sound */

@@ -132,8 +132,30 @@ enum {
 	OP_FLAT = PERF_flat_search,
 	OP_FILTERED = PERF_v_search,
 	OP_TAIL = PERF_v_similar,
-	OP_CHECK = PERF_v_verify
+	OP_CHECK = PERF_v_verify,
+	OP_BATCH = PERF_v_put,
+	OP_RANGE = PERF_v_del
 };
+/* this thread's share of a batch by two; the other's is a search on a fresh stack */
+static void marked_batch(const float *q)
+{
+	enum { BATCH = 40 };
+	static struct index_hit hits[BATCH][K];
+	static struct index_hit *ret[BATCH];
+	static struct index_query e[BATCH];
+	static int n[BATCH];
+	struct stack_mark m;
+	for (uint32_t i = 0; i < BATCH; i++) {
+		e[i] = (struct index_query){.q = q, .k = K, .ef = 64, .live = &f.live};
+		ret[i] = hits[i];
+	}
+	stack_op_begin_op(&m, OP_BATCH);
+	index_search_batch(ix, e, BATCH, 2, ret, n);
+	stack_op_end(&m, OP_BATCH);
+	stack_op_begin_op(&m, OP_RANGE);
+	index_search_range(ix, &e[0], 1.0f, ret[0]);
+	stack_op_end(&m, OP_RANGE);
+}
 static void marked(void *arg)
 {
 	struct stack_mark m;
@@ -167,6 +189,8 @@ static void marked(void *arg)
 		index_search(ix, &e, hit);
 		stack_op_end(&m, OP_TAIL);
 	}
+	for (uint32_t i = 0; i < 10; i++)
+		marked_batch(q);
 	for (uint32_t i = 0; i < 600; i++) {
 		stack_op_begin_op(&m, OP_DELETE);
 		index_delete(ix, i);
@@ -184,7 +208,7 @@ static void marks(uint64_t seed, uint8_t codes, uint8_t metric, uint8_t dtype, c
 		const char *name;
 	} ops[] = {{OP_INSERT, "insert"}, {OP_SEARCH, "search"}, {OP_FLAT, "flat search"},
 	        {OP_FILTERED, "filtered search"}, {OP_TAIL, "search with tail"}, {OP_DELETE, "delete"},
-	        {OP_CHECK, "check"}};
+	        {OP_CHECK, "check"}, {OP_BATCH, "batch"}, {OP_RANGE, "range search"}};
 	struct thread t = {0};
 	struct index_cfg cfg = {.codes = codes};
 	fix_init(&f, DIM, dtype, metric, 1000, seed);

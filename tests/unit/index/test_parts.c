@@ -49,6 +49,58 @@ static void some(struct fix *f, struct gen *g, struct index *ix, double whole, c
 	T_OK(!h.failed && !h.short_ && !h.wrong && h.recall >= fmin(0.95, whole), "%s: filtered %.4f", what, h.recall);
 	free((void *)few.w);
 }
+/* the answers of the same queries, one after the other */
+static void answers(struct fix *f, struct index *ix, const float *q, uint32_t n, struct index_hit *ret)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		struct index_query e = {.q = q + (size_t)i * DIM, .k = K, .ef = 48, .live = &f->live};
+		if (index_search(ix, &e, ret + (size_t)i * K) != K)
+			T_OK(0, "query %u: not %u hits", i, (unsigned)K);
+	}
+}
+/* codes of cold parts in memory: the same answers to the bit, held, half read, given up for a limit, and released */
+static void held(struct fix *f, struct gen *g, struct index *ix, bool has_codes)
+{
+	enum { Q = 60 };
+	static float q[Q * DIM];
+	static struct index_hit a[Q * K], b[Q * K];
+	struct index_stats s;
+	uint64_t before = mem_used(MEM_index);
+	int steps = 0, rc;
+	for (uint32_t i = 0; i < Q; i++)
+		gen_vec(g, f, q + (size_t)i * DIM);
+	answers(f, ix, q, Q, a);
+	while ((rc = index_hold_step(ix)) == 1)
+		steps++;
+	index_stats(ix, &s);
+	/* but for the last part or two, over few of many rows: what was put anew */
+	uint32_t most = s.parts_held;
+	T_OK(!rc && (has_codes ? most >= 2 && most < s.parts : !most) && steps >= (int)most,
+	        "codes of %u of %u parts held", most, s.parts);
+	T_OK((mem_used(MEM_index) > before) == has_codes, "which takes memory");
+	answers(f, ix, q, Q, b);
+	T_OK(!memcmp(a, b, sizeof(a)), "the same answers");
+	if (!has_codes)
+		return;
+	mem_limit_set(mem_used_all() + 4096);
+	T_OK(index_hold_due(ix) && index_hold_step(ix) == 0, "memory is short");
+	index_stats(ix, &s);
+	T_OK(s.parts_held < most && !index_hold_due(ix), "%u of %u parts still held", s.parts_held, s.parts);
+	answers(f, ix, q, Q, b);
+	T_OK(!memcmp(a, b, sizeof(a)), "the same answers, some parts cold");
+	index_hold_release(ix);
+	T_EQ(mem_used(MEM_index), before, "all is given back");
+	mem_limit_set(0);
+	T_EQ(index_hold_step(ix), 1, "and read again");
+	mem_limit_set(1);
+	T_OK(!mem_alloc(MEM_index, 4096), "somebody is refused memory");
+	mem_limit_set(0);
+	T_OK(index_hold_due(ix) && index_hold_step(ix) == 0 && index_hold_step(ix) == 0,
+	        "given up, and not taken again");
+	T_EQ(mem_used(MEM_index), before, "also what was half read");
+	answers(f, ix, q, Q, b);
+	T_OK(!memcmp(a, b, sizeof(a)), "the same answers, all cold");
+}
 /* one kind of vectors: built in parts, some deleted, some put anew, published, opened */
 static void kind(uint8_t dtype, uint8_t metric, uint8_t codes, uint64_t seed)
 {
@@ -108,6 +160,8 @@ static void kind(uint8_t dtype, uint8_t metric, uint8_t codes, uint64_t seed)
 		T_EQ(fix_bits_wrong(ix, N / 64 + 2), 0, "all rows at once say the same as each");
 		some(&f, &g, ix, whole, cold ? "opened cold" : "opened mapped");
 		T_EQ(index_check(ix, &rep), 0, "clean");
+		if (cold)
+			held(&f, &g, ix, codes != INDEX_CODES_F32);
 		T_EQ(index_insert(ix, 5), 0, "goes on");
 		fix_live(&f, 5, 1);
 		some(&f, &g, ix, whole, "after an insert");
@@ -154,6 +208,9 @@ static void damage(uint64_t seed)
 		if (index_open(&f.rows, &cfg, os_real(), dirfd_, "d", &gen, &ix)) {
 			refused++;
 		} else {
+			for (int more = i % 3;
+			        more > 0;) /* codes from memory meet the damage when they are read into it */
+				more = index_hold_step(ix);
 			struct recall r = fix_recall(&f, &g, ix, K, 48, 5, NULL);
 			wrong += r.wrong;
 			failed += r.failed != 0;
@@ -208,8 +265,13 @@ static void at_once(uint64_t seed)
 	for (uint32_t i = 0; i < 2; i++)
 		T_EQ(thread_start(&t[i], "read", 128 << 10, reader, (void *)(uintptr_t)i), 0, "reader");
 	int rc = 0;
-	for (uint32_t i = 1000; i < N && !rc; i++)
+	for (uint32_t i = 1000; i < N && !rc; i++) {
 		rc = index_insert(cix, i);
+		if (i % 50 == 0 && !rc && index_hold_step(cix) < 0)
+			rc = -1;
+		if (i % 700 == 0)
+			index_hold_release(cix);
+	}
 	atomic_store(&stop, 1);
 	for (uint32_t i = 0; i < 2; i++)
 		thread_join(&t[i]);
