@@ -220,7 +220,9 @@ int hnsw_up_alloc(struct index *ix, struct hnsw_view *v, uint32_t levels, uint32
 void hnsw_up_release(struct index *ix, struct hnsw_view *v, uint32_t first, uint32_t levels);
 void hnsw_grace(struct index *ix);
 void hnsw_view_swap(struct index *ix, struct hnsw_view *nv); /* publishes nv, waits, frees the old one */
-#define HNSW_INDEG_FULL (UINT16_MAX - 64u) /* from here on it is not known, and stays so while the row is linked */
+/* links that point at a node and are not given up: with one alone, two or three nodes could hold each other and nobody else them */
+#define HNSW_INDEG_LEAST 3u
+#define HNSW_INDEG_FULL  (UINT16_MAX - 64u) /* from here on it is not known, and stays so while the row is linked */
 _Atomic uint16_t *hnsw_indeg(const struct index *ix, uint32_t row);
 void hnsw_indeg_sub(struct index *ix, uint32_t row);
 int hnsw_recode(struct index *ix, const uint32_t *sample, uint32_t sample_n, bool force);

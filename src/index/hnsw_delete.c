@@ -218,7 +218,7 @@ static void new_entry(struct index *ix, const struct hnsw_view *v)
 	}
 	atomic_store_explicit(&ix->entry, best | (uint64_t)best_level << 32, memory_order_release);
 }
-/* what a dying row pointed at and nothing else does gets a link from one of its own neighbours. false: none of them has room, as all hold the
+/* what a dying row pointed at and little else does gets links from its own neighbours. false: none of them has room, as all hold the
  * last link to somebody: so it is where many vectors are equal, and a few nodes lead to all others */
 static bool adopt(struct index *ix, const struct hnsw_view *v, uint32_t row)
 {
@@ -229,7 +229,8 @@ static bool adopt(struct index *ix, const struct hnsw_view *v, uint32_t row)
 		if (z == HNSW_EMPTY)
 			break;
 		hnsw_link *l = hnsw_links0(v, z);
-		for (uint32_t j = 0; !dying(ix, z) && j < v->M0 && !atomic_load(hnsw_indeg(ix, z)); j++) {
+		for (uint32_t j = 0; !dying(ix, z) && j < v->M0 && atomic_load(hnsw_indeg(ix, z)) < HNSW_INDEG_LEAST;
+		        j++) {
 			uint32_t y = atomic_load_explicit(&l[j], memory_order_relaxed);
 			if (y == HNSW_EMPTY)
 				break;

@@ -4,7 +4,7 @@
  * do others link to it, from level 0 up, so a reader that meets it can always descend.
  *
  * A full neighbour chooses its links again (the same diverse selection among the old ones and the new).  Level 0 counts how many
- * links point at each node; a link that is the last one pointing at a node is not dropped, another with more gives way.  That
+ * links point at each node; one of the last three that point at a node is not dropped, another with more gives way.  That
  * keeps nodes reachable under pruning and deletion; islands of several nodes are left to hnsw_repair().
  *
  * Among writers of a parallel build a node's link row is changed under the node's (striped) lock, one lock at a time.
@@ -22,7 +22,7 @@
 #define PART_RUN     16384u /* rows between looks at a part's size */
 #define TRIM_LINKS   64u
 #define REPAIR_LEAST 500u /* changes between looks at reachability, */
-#define REPAIR_SHARE 8u /* and not before an 8th of the nodes changed: a few node visits a change */
+#define REPAIR_SHARE 64u /* and not before a 64th of the nodes changed: some node visits a change */
 
 static pthread_mutex_t *lock_of(struct index *ix, uint32_t row)
 {
@@ -138,7 +138,7 @@ void hnsw_reselect(struct index *ix, const struct hnsw_view *v, struct hnsw_work
 		uint32_t old = hnsw_link_n(l, most);
 		for (uint32_t i = 0; i < old; i++) {
 			uint32_t id = atomic_load_explicit(&l[i], memory_order_relaxed), j = 0;
-			if (id == dropped || indeg_get(ix, id) > 1)
+			if (id == dropped || indeg_get(ix, id) > HNSW_INDEG_LEAST)
 				continue;
 			while (j < taken && w->wr->keep[j].id != id)
 				j++;
@@ -150,7 +150,7 @@ void hnsw_reselect(struct index *ix, const struct hnsw_view *v, struct hnsw_work
 				continue;
 			}
 			for (j = taken; j-- > 0;) {
-				if (indeg_get(ix, w->wr->keep[j].id) > 1) {
+				if (indeg_get(ix, w->wr->keep[j].id) > HNSW_INDEG_LEAST) {
 					w->wr->keep[j].id = id;
 					break;
 				}
@@ -204,13 +204,13 @@ bool hnsw_force_link(struct index *ix, const struct hnsw_view *v, uint32_t y, ui
 		atomic_store_explicit(&l[n], x, memory_order_release);
 		done = true;
 	}
-	for (uint32_t i = n; !done && i-- > 0;) {
-		uint32_t old = atomic_load_explicit(&l[i], memory_order_relaxed);
-		if (indeg_get(ix, old) < 2)
+	for (uint32_t i = 2 * n; !done && i-- > 0;) { /* at first of those that others would keep anyway */
+		uint32_t at = i < n ? i : i - n, old = atomic_load_explicit(&l[at], memory_order_relaxed);
+		if (indeg_get(ix, old) <= (i < n ? 1 : HNSW_INDEG_LEAST))
 			continue;
 		indeg_add(ix, x);
 		hnsw_indeg_sub(ix, old);
-		atomic_store_explicit(&l[i], x, memory_order_release);
+		atomic_store_explicit(&l[at], x, memory_order_release);
 		done = true;
 	}
 	unlock_node(ix, y);
