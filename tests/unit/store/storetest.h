@@ -45,7 +45,7 @@ static inline void box_open(struct box *b)
 }
 static inline void rm_tree(const char *path)
 {
-	char cmd[300];
+	char cmd[512];
 	snprintf(cmd, sizeof cmd, "rm -rf '%s'", path);
 	if (system(cmd))
 		abort();
