@@ -38,6 +38,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent.parent / "tests/soak"))
+sys.path.insert(0, str(HERE.parent.parent / "tests/mount"))
 import curves  # noqa: E402
 
 ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -53,6 +54,8 @@ ap.add_argument("--dir", default="/var/tmp/vexfs-churn")
 ap.add_argument("--out", default=str(HERE.parent / "results"))
 A = ap.parse_args()
 VEXFS = os.path.abspath(A.vexfs)
+os.environ["VEXFS"] = VEXFS
+from mnt import ask_at  # noqa: E402
 BASE = pathlib.Path(A.dir)
 COLL = "c"
 K = 10
@@ -63,15 +66,7 @@ def run(*a, **k):
 
 
 def ask(mnt, **req):
-    fd = os.open(mnt / ".vexfs/query", os.O_RDWR)
-    try:
-        os.write(fd, json.dumps(req).encode())
-        out = b""
-        while b := os.pread(fd, 1 << 20, len(out)):
-            out += b
-        return json.loads(out)
-    finally:
-        os.close(fd)
+    return ask_at(mnt, json.dumps(req).encode())
 
 
 # ---- vectors: round r of the same ids ------------------------------------------------------------------------------------------

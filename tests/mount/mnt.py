@@ -147,6 +147,19 @@ def as_uid(uid, f, gid=None, groups=()):
     return json.loads(data)
 
 
+def ask_at(mnt, req):
+    """A request to a mount on a handle of its own, as whoever asks."""
+    fd = os.open(os.path.join(mnt, ".vexfs/query"), os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.pwrite(fd, req, 0)
+        out = b""
+        while b := os.pread(fd, 1 << 20, len(out)):
+            out += b
+        return json.loads(out)
+    finally:
+        os.close(fd)
+
+
 class Mount:
     def __init__(self, *opts, start=True, base=None):
         self.base = base or tempfile.mkdtemp(prefix="m-")
@@ -238,16 +251,7 @@ class Mount:
             out += b
 
     def ask_anew(self, req):
-        """On a handle of its own, as whoever asks."""
-        fd = os.open(self.p(".vexfs/query"), os.O_RDWR | os.O_CLOEXEC)
-        try:
-            os.pwrite(fd, req, 0)
-            out = b""
-            while b := os.pread(fd, 1 << 20, len(out)):
-                out += b
-            return json.loads(out)
-        finally:
-            os.close(fd)
+        return ask_at(self.mnt, req)
 
     def ask(self, verb, **keys):
         return json.loads(self.raw(json.dumps({"verb": verb, **keys}).encode()))

@@ -30,14 +30,19 @@ static int batch(struct et *t, uint32_t first, uint32_t n)
 	j->point_n = n;
 	return eng_run(t->e, j);
 }
-static int put(struct et *t, uint32_t id)
+static struct eng_job *of_point(struct et *t, enum eng_verb verb, uint32_t id)
 {
-	struct eng_job *j = et_job(t, EV_put);
-	et_vec(&seed, cur[id], DIM);
-	gone[id] = false;
+	struct eng_job *j = et_job(t, verb);
 	j->coll = COLL;
 	j->is_free_point = true;
 	j->free_id = id;
+	return j;
+}
+static int put(struct et *t, uint32_t id)
+{
+	struct eng_job *j = of_point(t, EV_put, id);
+	et_vec(&seed, cur[id], DIM);
+	gone[id] = false;
 	j->vec = cur[id];
 	j->vec_bytes = DIM * 4;
 	j->want_durable = true;
@@ -45,20 +50,13 @@ static int put(struct et *t, uint32_t id)
 }
 static int del(struct et *t, uint32_t id)
 {
-	struct eng_job *j = et_job(t, EV_del);
 	gone[id] = true;
-	j->coll = COLL;
-	j->is_free_point = true;
-	j->free_id = id;
-	return eng_run(t->e, j);
+	return eng_run(t->e, of_point(t, EV_del, id));
 }
 /* 1: what is told of an id is not so */
 static unsigned get_wrong(struct et *t, uint32_t id)
 {
-	struct eng_job *j = et_job(t, EV_get);
-	j->coll = COLL;
-	j->is_free_point = true;
-	j->free_id = id;
+	struct eng_job *j = of_point(t, EV_get, id);
 	int rc = eng_run(t->e, j);
 	if (gone[id])
 		return rc != -VX_ERR_no_vector;
