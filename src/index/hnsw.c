@@ -536,13 +536,11 @@ int hnsw_recode(struct index *ix, const uint32_t *sample, uint32_t sample_n, boo
 	hnsw_view_swap(ix, nv);
 	return 0;
 }
-/* the published file does not carry the chains of free upper rows: what no node uses is free. What two use is of no graph of ours: the
- * first of them to go would give the other's links away. */
+/* the published file does not carry the chains of free upper rows: what no node uses is free */
 static int up_free_find(struct index *ix, struct hnsw_view *v)
 {
 	uint32_t up = atomic_load(&v->up_n);
 	uint8_t *used = mem_zalloc(MEM_index_work, (size_t)up / 8 + 1);
-	bool shared = false;
 	if (!used)
 		return -ENOMEM;
 	for (uint32_t s = 0; s < ROWS_SEGS; s++) {
@@ -552,18 +550,15 @@ static int up_free_find(struct index *ix, struct hnsw_view *v)
 			uint32_t meta = atomic_load(hnsw_meta(v, row));
 			for (uint32_t l = 1; l < (meta & HNSW_META_LEVEL); l++) {
 				uint32_t r = (meta >> HNSW_META_SHIFT) + l - 1;
-				shared |= used[r >> 3] >> (r & 7) & 1;
 				used[r >> 3] = (uint8_t)(used[r >> 3] | 1u << (r & 7));
 			}
 		}
 	}
-	for (uint32_t r = 0; r < up && !shared; r++)
+	for (uint32_t r = 0; r < up; r++)
 		if (!(used[r >> 3] >> (r & 7) & 1))
 			hnsw_up_release(ix, v, r, 1);
 	mem_free(MEM_index_work, used);
-	if (shared)
-		atomic_store(&ix->failed, true);
-	return shared ? -VX_ERR_graph_corrupt : 0;
+	return 0;
 }
 int index_resident(struct index *ix)
 {

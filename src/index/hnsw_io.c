@@ -385,12 +385,25 @@ static bool links_good(const struct hnsw_view *v, uint32_t n, const hnsw_link *l
 	}
 	return true;
 }
+/* the upper link rows of a node are no other's: the first of two to be deleted would give the other's links away */
+static bool up_rows_take(uint8_t *taken, uint32_t r, uint32_t n)
+{
+	for (; n--; r++) {
+		if (taken[r >> 3] >> (r & 7) & 1)
+			return false;
+		taken[r >> 3] = (uint8_t)(taken[r >> 3] | 1u << (r & 7));
+	}
+	return true;
+}
 int hnsw_map_verify(struct index *ix, const struct hnsw_view *v)
 {
 	const struct hnsw_map *m = v->map;
 	uint32_t n = v->nodes_cap_max, up = atomic_load(&v->up_n), count = 0;
 	uint64_t entry = atomic_load(&ix->entry);
+	uint8_t *taken = mem_zalloc(MEM_index_work, (size_t)up / 8 + 1);
 	bool good = true;
+	if (!taken)
+		return -ENOMEM;
 	if (m->pages)
 		good = hnsw_map_touch(ix, m, m->base + HNSW_PAGE, (size_t)m->pages * HNSW_PAGE);
 	for (uint32_t x = v->row_first; good && x < n; x++) {
@@ -403,10 +416,11 @@ int hnsw_map_verify(struct index *ix, const struct hnsw_view *v)
 		count++;
 		uint32_t r = meta >> HNSW_META_SHIFT;
 		good = levels - 1 <= HNSW_LEVEL_MAX && levels - 1 <= (uint32_t)(entry >> 32) &&
-		       (uint64_t)r + levels - 1 <= (levels > 1 ? up : UINT32_MAX);
+		       (uint64_t)r + levels - 1 <= (levels > 1 ? up : UINT32_MAX) && up_rows_take(taken, r, levels - 1);
 		for (uint32_t l = 0; good && l < levels; l++)
 			good = links_good(v, n, hnsw_links(v, x, l), l);
 	}
+	mem_free(MEM_index_work, taken);
 	good = good && count == atomic_load(&ix->count);
 	if (good && count)
 		good = (uint32_t)entry < n && (uint32_t)entry >= v->row_first &&

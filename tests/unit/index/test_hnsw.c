@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 #include "index_fixture.h"
+#include "index/hnsw.h"
 
 static void report(struct index *ix, const char *what)
 {
@@ -106,6 +107,47 @@ static void churn(uint64_t seed)
 	index_free(ix);
 	index_free(fresh);
 	free(ids);
+	gen_done(&g);
+	fix_done(&f);
+}
+/* a file whose checksums are right, in which two nodes of an upper level have the same row of links there */
+static void shared_links(uint64_t seed)
+{
+	struct fix f;
+	struct gen g;
+	struct index *ix, *m;
+	struct index_report rep;
+	uint64_t gen;
+	char dir[] = "/tmp/vexfs-index-XXXXXX";
+	if (!mkdtemp(dir))
+		return;
+	int d = open(dir, O_RDONLY | O_DIRECTORY);
+	fix_init(&f, 16, VXD_f32, VXM_l2, 500, seed);
+	gen_init(&g, &f, 16);
+	fix_fill(&f, &g, 0, 500);
+	index_new(&f.rows, NULL, &ix);
+	for (uint32_t i = 0; i < 500; i++)
+		index_insert(ix, i);
+	for (int shared = 0; shared < 2; shared++) {
+		struct hnsw_view *v = atomic_load(&ix->view);
+		uint32_t two[2] = {0, 0}, n = 0;
+		for (uint32_t i = 0; i < 500 && n < 2; i++)
+			if ((atomic_load(hnsw_meta(v, i)) & HNSW_META_LEVEL) == 2)
+				two[n++] = i;
+		T_EQ(n, 2, "two nodes of level 1");
+		if (shared)
+			atomic_store(hnsw_meta(v, two[1]), atomic_load(hnsw_meta(v, two[0])));
+		T_EQ(index_publish(ix, os_real(), d, "s", 1), 0, "publish");
+		T_EQ(index_open(&f.rows, NULL, os_real(), d, "s", &gen, &m), 0, "open");
+		T_EQ(index_resident(m), shared ? -VX_ERR_graph_corrupt : 0, "into memory");
+		T_EQ(index_failed(m), shared, "failed");
+		T_EQ(index_check(m, &rep), shared ? -VX_ERR_graph_corrupt : 0, "check");
+		index_free(m);
+		unlinkat(d, "s", 0);
+	}
+	index_free(ix);
+	close(d);
+	rmdir(dir);
 	gen_done(&g);
 	fix_done(&f);
 }
@@ -479,6 +521,7 @@ int main(void)
 	basic(seed, INDEX_CODES_AUTO, VXM_cosine, VXD_f16, 256, 0.95);
 	hidden(seed);
 	churn(seed);
+	shared_links(seed);
 	files(seed, 24);
 	files(seed, 192); /* long enough to be projected */
 	edges(seed);
