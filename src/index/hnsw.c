@@ -262,7 +262,7 @@ int index_new(const struct vec_rows *rows, const struct index_cfg *cfg, struct i
 {
 	uint32_t M = cfg && cfg->M ? cfg->M : 16, efc = cfg && cfg->ef_construction ? cfg->ef_construction : 200;
 	uint32_t readers = cfg && cfg->threads ? cfg->threads : 8;
-	if (M < 2 || M > 64)
+	if (M < 2 || M > HNSW_M_MAX)
 		return -VX_ERR_m_range;
 	if (efc > CONF_EF_MAX)
 		return -VX_ERR_ef_range;

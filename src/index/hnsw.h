@@ -25,6 +25,7 @@
 #include "simd/simd.h"
 
 #define HNSW_EMPTY       0xffffffffu
+#define HNSW_M_MAX       64u
 #define HNSW_LEVEL_MAX   16u
 #define HNSW_META_LEVEL  31u
 #define HNSW_META_SHIFT  5u
@@ -83,7 +84,8 @@ struct hnsw_cand {
 	float d;
 	uint32_t id; /* top bit: expanded */
 };
-#define HNSW_SEEN 0x80000000u
+#define HNSW_DESCENT 32u /* a wide beam on upper levels */
+#define HNSW_SEEN    0x80000000u
 
 /* sorted ascending by (d, id) */
 struct hnsw_pool {
@@ -145,6 +147,7 @@ struct index {
 	_Atomic uint64_t epoch;
 	_Atomic uint32_t count;
 	_Atomic uint32_t failed;
+	_Atomic uint32_t descent; /* width of a search's beam on upper levels; 1: by single steps */
 	uint32_t recalibrate_at; /* count at which codes are looked at again */
 	_Atomic uint64_t clipped, encoded; /* components outside the code range since the last calibration */
 	_Atomic uint64_t draws;
@@ -154,8 +157,11 @@ struct index {
 	pthread_mutex_t grow_lock, entry_lock;
 	pthread_mutex_t *node_lock; /* [HNSW_LOCKS] while several build */
 	bool parallel, no_project;
+	bool deleted; /* rows were: the order of arrival no longer gives far links */
+	uint32_t deleted_n; /* since the last trial of the descent */
 	uint32_t changes; /* since the last look at reachability */
-	uint64_t *dying; /* of rows being deleted, a bit; all clear otherwise */
+	uint64_t *
+	        dying; /* [2][dying_words]: bits of rows being deleted, of rows refreshed meanwhile; all clear otherwise */
 	size_t dying_words;
 	_Atomic uint64_t looked; /* link rows looked at by deletions */
 	/* parts (hnsw_part.c): sealed graphs over other rows of the same collection, searched beside this one */
@@ -228,6 +234,8 @@ void hnsw_indeg_sub(struct index *ix, uint32_t row);
 int hnsw_recode(struct index *ix, const uint32_t *sample, uint32_t sample_n, bool force);
 /* hnsw_codes_trial - do projected codes keep neighbours apart here? If not, all rows are coded in full, for good. */
 int hnsw_codes_trial(struct index *ix);
+/* hnsw_descent_trial - choose ix->descent by how searches fare with either. Writer. */
+int hnsw_descent_trial(struct index *ix);
 /* hnsw_seg_range - rows of a segment that may be linked: [*from, *to). */
 void hnsw_seg_range(const struct index *ix, const struct hnsw_view *v, uint32_t s, uint32_t *from, uint32_t *to);
 int hnsw_codes_copy(struct codes *to, const struct codes *from);
@@ -334,6 +342,10 @@ static inline uint32_t hnsw_offer(struct hnsw_pool *p, float d, uint32_t id)
 /* hnsw_greedy - from `from` down to the nearest node of level `stop`+1, walking by steps of one. */
 uint32_t hnsw_greedy(struct index *ix, const struct hnsw_view *v, struct hnsw_scorer *s, struct hnsw_work *w,
         uint32_t from, uint32_t level, uint32_t stop, float *ret_d);
+/* hnsw_descend - w->pool becomes the ef nearest nodes of level `stop`+1, found by beams from the entry point down; the entry alone
+ * when it is not above `stop`.  Row `not` is not met on the way. w->pool.cap is ef after it. */
+void hnsw_descend(struct index *ix, const struct hnsw_view *v, struct hnsw_scorer *s, struct hnsw_work *w,
+        uint64_t entry, uint32_t stop, uint32_t ef, uint32_t not );
 /* hnsw_beam - fill w->pool with the ef nearest nodes of a level, started from the pool's content. */
 int hnsw_beam(struct index *ix, const struct hnsw_view *v, struct hnsw_scorer *s, struct hnsw_work *w, uint32_t level,
         const _Atomic int *cancel, uint64_t *hops);
@@ -341,6 +353,8 @@ int hnsw_beam(struct index *ix, const struct hnsw_view *v, struct hnsw_scorer *s
 /* --- linking (hnsw_insert.c) --- */
 int hnsw_changed(struct index *ix);
 int hnsw_link_row(struct index *ix, struct hnsw_work *w, uint32_t row);
+/* hnsw_refresh_row - a linked row gets the links a new one would, beside its own as far as there is room. Single writer. */
+void hnsw_refresh_row(struct index *ix, struct hnsw_view *v, struct hnsw_work *w, uint32_t row);
 /* hnsw_set_links - replace a link row; in-degrees follow. */
 void hnsw_set_links(struct index *ix, const struct hnsw_view *v, uint32_t row, uint32_t level,
         const struct hnsw_cand *sel, uint32_t n);

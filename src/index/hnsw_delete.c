@@ -1,19 +1,26 @@
 /* hnsw_delete.c - unlinking rows and mending what they held together.
  *
  * Every node that links to a dying row chooses another link in that one's place among the row's own links, and, where those are
- * dying too, among the links of these.  Neighbours that nothing points at afterwards get a link forced from their nearest one.  If the
- * entry point dies, the highest node left takes its place.  The rows' own links stay until no reader can stand on them; then their
- * blocks may be used again.
+ * dying too, among the links of these: the nearest that its other links do not cover, else the one nearest to the row, so that a
+ * link from afar still leads to where it led.  A node to which the row alone leads among its neighbours is handed to the first of
+ * them that has room, and the rows' nearest neighbours look for links once more as if they were new: what a neighbourhood knows
+ * does not make up for what it loses, and a search would get across less and less.  Neighbours that nothing points at afterwards
+ * get a link forced from their nearest one.  If the entry point dies, the highest node left takes its place.  The rows' own links
+ * stay until no reader can stand on them; then their blocks may be used again.
  *
  * Who links to a row is not written anywhere.  For one row, or a few, the nodes are looked for among its neighbours and theirs: a
  * thousand link rows; on level 0 the in-degree says whether all were found, and two times in three they were.  Else, and for many
  * rows in any case, one pass over all link rows finds the nodes that lead to any of them: a bit a row says which are dying, 25 KB of
  * bits for 200,000 rows.  So it pays to delete many at once. */
+#include <string.h>
 #include "index/hnsw.h"
 
 #define NEAR_MOST  4u /* rows whose neighbours are looked at first */
 #define NEAR_LOOKS 4096u /* what that costs a row at most, in rows of a pass */
 #define LOOK_NOW   (UINT32_MAX / 2) /* so many changes that it is time to look at reachability */
+#define HUB_LEAST  64u /* links that point at a hub, and a share of all nodes */
+#define HUB_SHARE  16u
+#define REFRESHED  2u /* neighbours of a dying row that look for links anew; one, where many rows go at once */
 #define THROUGH    16u /* dying rows looked through for living ones */
 
 static bool dying(const struct index *ix, uint32_t row)
@@ -59,7 +66,7 @@ static uint32_t outs_of(
 	}
 	return n;
 }
-/* Of n scored candidates the nearest that no link of x covers; else the nearest at all. HNSW_EMPTY: there are none. */
+/* Of n scored candidates the nearest that no link of x covers. HNSW_EMPTY: all are. */
 static uint32_t choose(struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, const struct hnsw_cand *c,
         uint32_t n, const struct hnsw_cand *own, uint32_t own_n)
 {
@@ -75,7 +82,7 @@ static uint32_t choose(struct index *ix, const struct hnsw_view *v, struct hnsw_
 		if (!covered)
 			return c[i].id;
 	}
-	return n ? c[0].id : HNSW_EMPTY;
+	return HNSW_EMPTY;
 }
 /* x drops its links to dying rows and takes another in the place of each.  Its other links stay: choosing all of them again would
  * thin the graph out with every deletion. */
@@ -107,13 +114,15 @@ static void mend(struct index *ix, const struct hnsw_view *v, struct hnsw_work *
 			if (!have)
 				w->ids[n++] = to;
 		}
+		if (!n)
+			continue;
+		uint32_t beside = w->ids[0]; /* link rows begin with the nearest */
 		codes_score(&s, w->ids, n, w->dist);
 		for (uint32_t k = 0; k < n; k++)
 			c[k] = (struct hnsw_cand){w->dist[k], w->ids[k]};
 		hnsw_sort(c, n);
 		uint32_t add = choose(ix, v, w, c, n, sel, own);
-		if (add != HNSW_EMPTY)
-			sel[own++].id = add;
+		sel[own++].id = add == HNSW_EMPTY ? beside : add;
 	}
 	hnsw_set_links(ix, v, x, level, sel, own);
 }
@@ -142,25 +151,6 @@ static void mend_near(struct index *ix, const struct hnsw_view *v, struct hnsw_w
 		}
 	}
 	atomic_fetch_add_explicit(&ix->looked, looked, memory_order_relaxed);
-}
-/* link rows of upper levels carry no in-degree: all of them are looked through, 64 bytes for every 15th node */
-static void drop_upper(struct index *ix, const struct hnsw_view *v)
-{
-	uint32_t up = atomic_load(&v->up_n);
-	atomic_fetch_add_explicit(&ix->looked, up, memory_order_relaxed);
-	for (uint32_t r = 0; r < up; r++) {
-		hnsw_link *l = atomic_load(&v->up[rows_seg(r)]) ? hnsw_up_row(v, r) : NULL;
-		if (!l || !links_to_dying(ix, l, v->M))
-			continue;
-		for (uint32_t n = hnsw_link_n(l, v->M), i = n; i-- > 0;) {
-			if (!dying(ix, atomic_load_explicit(&l[i], memory_order_relaxed)))
-				continue;
-			n--;
-			atomic_store_explicit(
-			        &l[i], atomic_load_explicit(&l[n], memory_order_relaxed), memory_order_release);
-			atomic_store_explicit(&l[n], HNSW_EMPTY, memory_order_release);
-		}
-	}
 }
 static uint32_t level_of(const struct hnsw_view *v, uint32_t row) /* + 1; 0: not linked */
 {
@@ -202,6 +192,28 @@ static void mend_all(
 	}
 	atomic_fetch_add_explicit(&ix->looked, looked, memory_order_relaxed);
 }
+/* Link rows of upper levels carry no in-degree: all of them are looked through, 64 bytes for every 15th node; whose they are is not
+ * written there, so if one leads to a dying row all nodes are. */
+static void mend_upper(struct index *ix, const struct hnsw_view *v, struct hnsw_work *w)
+{
+	uint32_t up = atomic_load(&v->up_n), n = atomic_load(&ix->rows->n), r = 0;
+	for (; r < up; r++) {
+		hnsw_link *l = atomic_load(&v->up[rows_seg(r)]) ? hnsw_up_row(v, r) : NULL;
+		if (l && links_to_dying(ix, l, v->M))
+			break;
+	}
+	atomic_fetch_add_explicit(&ix->looked, r, memory_order_relaxed);
+	for (uint32_t y = 0; r < up && y < n; y++) {
+		if (!hnsw_has(v, y)) {
+			y = segment_end(y);
+			continue;
+		}
+		uint32_t levels = level_of(v, y);
+		for (uint32_t l = dying(ix, y) ? 0 : levels; l-- > 1;)
+			if (links_to_dying(ix, hnsw_links(v, y, l), v->M))
+				mend(ix, v, w, y, l);
+	}
+}
 static void new_entry(struct index *ix, const struct hnsw_view *v)
 {
 	uint32_t n = atomic_load(&ix->rows->n), best = HNSW_EMPTY, best_level = 0;
@@ -241,6 +253,45 @@ static bool adopt(struct index *ix, const struct hnsw_view *v, uint32_t row)
 	}
 	return ok;
 }
+static bool leads_to(const hnsw_link *l, uint32_t most, uint32_t id)
+{
+	for (uint32_t i = 0; i < most; i++) {
+		uint32_t to = atomic_load_explicit(&l[i], memory_order_relaxed);
+		if (to == id || to == HNSW_EMPTY)
+			return to == id;
+	}
+	return false;
+}
+/* a node that none of a dying row's other neighbours leads to is linked by the first of them that has room */
+static void hand_over(struct index *ix, const struct hnsw_view *v, uint32_t row, uint32_t level)
+{
+	uint32_t most = level ? v->M : v->M0, n = 0, ids[2 * HNSW_M_MAX];
+	hnsw_link *out = hnsw_links(v, row, level);
+	for (uint32_t i = 0, k = hnsw_link_n(out, most); i < k; i++) {
+		uint32_t to = atomic_load_explicit(&out[i], memory_order_relaxed);
+		if (!dying(ix, to))
+			ids[n++] = to;
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t heir = HNSW_EMPTY;
+		bool other = false;
+		for (uint32_t j = 0; j < n && !other; j++) {
+			if (j == i)
+				continue;
+			const hnsw_link *l = hnsw_links(v, ids[j], level);
+			other = leads_to(l, most, ids[i]);
+			if (heir == HNSW_EMPTY && hnsw_link_n(l, most) < most)
+				heir = ids[j];
+		}
+		if (other || heir == HNSW_EMPTY)
+			continue;
+		hnsw_link *l = hnsw_links(v, heir, level);
+		if (level)
+			atomic_store_explicit(&l[hnsw_link_n(l, most)], ids[i], memory_order_release);
+		else
+			(void)hnsw_force_link(ix, v, heir, ids[i]);
+	}
+}
 static void mend_for(struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, const uint32_t *rows, uint32_t n)
 {
 	bool upper = false;
@@ -255,13 +306,33 @@ static void mend_for(struct index *ix, const struct hnsw_view *v, struct hnsw_wo
 			mend_near(ix, v, w, rows[i], l);
 	}
 	if (upper)
-		drop_upper(ix, v);
+		mend_upper(ix, v, w);
 	if (pointed_at(ix, rows, n))
 		mend_all(ix, v, w, rows, n);
+}
+/* The repair above knows a neighbourhood; the nodes nearest to a dying row look for links once more as if they were new. */
+static void refresh_near(struct index *ix, struct hnsw_view *v, struct hnsw_work *w, uint32_t row, uint32_t most)
+{
+	uint64_t *done = ix->dying + ix->dying_words;
+	hnsw_link *out = hnsw_links0(v, row);
+	for (uint32_t i = 0, n = 0; i < v->M0 && n < most; i++) {
+		uint32_t to = atomic_load_explicit(&out[i], memory_order_relaxed);
+		if (to == HNSW_EMPTY)
+			break;
+		if (dying(ix, to) || (done[to >> 6] >> (to & 63) & 1))
+			continue;
+		hnsw_refresh_row(ix, v, w, to);
+		done[to >> 6] |= 1ull << (to & 63);
+		n++;
+	}
 }
 /* take linked rows out of this graph; their bits are set */
 static void take_out(struct index *ix, struct hnsw_view *v, struct hnsw_work *w, const uint32_t *rows, uint32_t n)
 {
+	ix->deleted = true;
+	for (uint32_t i = 0; i < n; i++) /* a hub: of a crowd of equals, say, that hangs on it */
+		if (atomic_load(hnsw_indeg(ix, rows[i])) > HUB_LEAST + atomic_load(&ix->count) / HUB_SHARE)
+			ix->changes = LOOK_NOW;
 	for (uint32_t i = 0; i < n; i++) { /* from here on in-degrees count the links of living nodes */
 		hnsw_link *l = hnsw_links0(v, rows[i]);
 		for (uint32_t j = 0, m = hnsw_link_n(l, v->M0); j < m; j++)
@@ -269,12 +340,18 @@ static void take_out(struct index *ix, struct hnsw_view *v, struct hnsw_work *w,
 	}
 	mend_for(ix, v, w, rows, n);
 	for (uint32_t i = 0; i < n; i++)
+		for (uint32_t l = level_of(v, rows[i]); l-- > 0;)
+			hand_over(ix, v, rows[i], l);
+	for (uint32_t i = 0; i < n; i++)
 		if (!adopt(ix, v, rows[i]))
 			ix->changes = LOOK_NOW;
 	uint32_t entry = (uint32_t)atomic_load(&ix->entry);
 	if (entry != HNSW_EMPTY && dying(ix, entry))
 		new_entry(ix, v);
 	atomic_fetch_sub_explicit(&ix->count, n, memory_order_relaxed);
+	for (uint32_t i = 0; i < n; i++)
+		refresh_near(ix, v, w, rows[i], n > NEAR_MOST ? 1 : REFRESHED);
+	memset(ix->dying + ix->dying_words, 0, ix->dying_words * sizeof(*ix->dying));
 	hnsw_grace(ix);
 	for (uint32_t i = 0; i < n; i++) {
 		uint32_t row = rows[i], meta = atomic_load(hnsw_meta(v, row)), level = (meta & HNSW_META_LEVEL) - 1;
@@ -286,14 +363,14 @@ static void take_out(struct index *ix, struct hnsw_view *v, struct hnsw_work *w,
 		ix->dying[row >> 6] &= ~(1ull << (row & 63));
 	}
 }
-/* a bit for every row; all are clear between deletions */
+/* two bits for every row, dying and refreshed; all are clear between deletions */
 static int dying_room(struct index *ix)
 {
 	size_t need = (size_t)atomic_load(&ix->rows->n) / 64 + 1, cap = ix->dying_words;
 	if (cap >= need)
 		return 0;
 	cap = cap + cap / 2 < need ? need : cap + cap / 2;
-	uint64_t *p = mem_zalloc(MEM_index_work, cap * sizeof(*p));
+	uint64_t *p = mem_zalloc(MEM_index_work, 2 * cap * sizeof(*p));
 	if (!p)
 		return -ENOMEM;
 	mem_free(MEM_index_work, ix->dying);
@@ -324,7 +401,7 @@ static int delete_rows(struct index *ix, const uint32_t *rows, uint32_t n, uint3
 	VX_TRY(dying_room(ix));
 	VX_TRY(hnsw_writer_take(ix, &w));
 	struct hnsw_view *v = atomic_load(&ix->view);
-	int rc = hnsw_work_prepare(ix, v, w, ix->efc);
+	int rc = hnsw_work_prepare(ix, v, w, 2 * ix->efc);
 	for (uint32_t i = 0; i < n && !rc; i++) {
 		if (!index_linked(ix, rows[i]) || dying(ix, rows[i]))
 			continue;
@@ -337,6 +414,7 @@ static int delete_rows(struct index *ix, const uint32_t *rows, uint32_t n, uint3
 	if (rc)
 		return rc;
 	ix->changes += m - 1;
+	ix->deleted_n += m;
 	return hnsw_changed(ix);
 }
 int index_delete_many(struct index *ix, const uint32_t *rows, uint32_t n)

@@ -7,6 +7,13 @@
  * links point at each node; one of the last three that point at a node is not dropped, another with more gives way.  That
  * keeps nodes reachable under pruning and deletion; islands of several nodes are left to hnsw_repair().
  *
+ * In a graph that only grows, the nodes that came first found few others, so their links span far: they are what carries a search
+ * across clusters and within them.  Were that left to the order of arrival, it would go with these nodes when rows are replaced.
+ * So in a graph that has lost nodes, the number that draws the level also makes a quarter of the new ones "early": these choose
+ * links among the early ones too, as if the others were not there yet, and those of upper levels keep their links of level 1 on
+ * level 0.  And a search for neighbours comes down with a beam, not by single steps: a node that is linked in the wrong cluster
+ * leads the next one astray.
+ *
  * Among writers of a parallel build a node's link row is changed under the node's (striped) lock, one lock at a time.
  * Source: Malkov & Yashunin, arXiv:1603.09320, Alg. 1 and 4, without extendCandidates and keepPruned. */
 #include <math.h>
@@ -21,6 +28,9 @@
 #define TRIAL_ROWS   8192u
 #define PART_RUN     16384u /* rows between looks at a part's size */
 #define TRIM_LINKS   64u
+#define EARLY        0.25 /* share of nodes that also choose links among their like */
+#define EARLY_WIDE   2u /* times ef_construction for them: of what they see, a quarter counts */
+#define TRIAL_SHARE  8u /* an eighth of the nodes deleted: time to look whether searches still come down well */
 #define REPAIR_LEAST 500u /* changes between looks at reachability, */
 #define REPAIR_SHARE 64u /* and not before a 64th of the nodes changed: some node visits a change */
 
@@ -224,11 +234,14 @@ static uint64_t mix(uint64_t x)
 	x *= 0x94d049bb133111ebull;
 	return x ^ x >> 31;
 }
-/* the level of a row depends on seed and row alone, so a build gives the same levels with any number of threads */
+/* (0, 1]; it depends on seed and row alone, so a build gives the same levels with any number of threads */
+static double draw(const struct index *ix, uint32_t row)
+{
+	return ((double)(mix(ix->seed + row * 0x9e3779b97f4a7c15ull) >> 11) + 1.0) * 0x1p-53;
+}
 static uint32_t draw_level(const struct index *ix, uint32_t row)
 {
-	double u = ((double)(mix(ix->seed + row * 0x9e3779b97f4a7c15ull) >> 11) + 1.0) * 0x1p-53;
-	double l = -log(u) * ix->level_mult;
+	double l = -log(draw(ix, row)) * ix->level_mult;
 	return l < HNSW_LEVEL_MAX - 1 ? (uint32_t)l : HNSW_LEVEL_MAX - 1;
 }
 static void raise_entry(struct index *ix, uint32_t row, uint32_t level)
@@ -239,14 +252,115 @@ static void raise_entry(struct index *ix, uint32_t row, uint32_t level)
 		atomic_store_explicit(&ix->entry, row | (uint64_t)level << 32, memory_order_release);
 	pthread_mutex_unlock(&ix->entry_lock);
 }
+static uint32_t add_new(struct hnsw_cand *keep, uint32_t n, uint32_t most, struct hnsw_cand c)
+{
+	for (uint32_t i = 0; i < n; i++)
+		if (keep[i].id == c.id)
+			return n;
+	if (n < most)
+		keep[n++] = c;
+	return n;
+}
+/* w->wr->keep has n links of a new node on level 0, chosen from the pool: those that an early node has beside them */
+static uint32_t early_links(
+        struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, uint32_t row, uint32_t level, uint32_t n)
+{
+	struct hnsw_cand *keep = w->wr->keep, *c = w->wr->cand, *far = keep + HNSW_BATCH / 2;
+	uint32_t m = 0, most = v->M0 - v->M0 / 8; /* room for links back */
+	for (uint32_t i = 0; i < w->pool.n && m < HNSW_CANDS; i++)
+		if (draw(ix, w->pool.c[i].id) < EARLY)
+			c[m++] = w->pool.c[i];
+	m = hnsw_select(ix, v, w, c, m, v->M, far);
+	for (uint32_t i = 0; i < m; i++)
+		n = add_new(keep, n, most, far[i]);
+	hnsw_link *up = level ? hnsw_links(v, row, 1) : NULL;
+	for (uint32_t i = 0, k = up ? hnsw_link_n(up, v->M) : 0; i < k; i++) {
+		uint32_t id = atomic_load_explicit(&up[i], memory_order_relaxed);
+		n = add_new(keep, n, most, (struct hnsw_cand){INFINITY, id});
+	}
+	return n;
+}
+/* to w->wr->keep's n links those the row has: that few others have, then the farthest first */
+static uint32_t old_links(
+        struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, uint32_t row, uint32_t level, uint32_t n)
+{
+	struct hnsw_scorer s;
+	struct hnsw_cand *c = w->wr->cand;
+	uint32_t most = level ? v->M : v->M0, had = 0;
+	hnsw_link *l = hnsw_links(v, row, level);
+	for (; had < most; had++) {
+		w->ids[had] = atomic_load_explicit(&l[had], memory_order_relaxed);
+		if (w->ids[had] == HNSW_EMPTY)
+			break;
+	}
+	codes_node(ix, v, &s, row, w->qf2, w->qe2);
+	codes_score(&s, w->ids, had, w->dist);
+	for (uint32_t i = 0; i < had; i++)
+		c[i] = (struct hnsw_cand){w->dist[i], w->ids[i]};
+	hnsw_sort(c, had);
+	for (uint32_t i = 0; !level && i < had; i++)
+		if (indeg_get(ix, c[i].id) <= HNSW_INDEG_LEAST)
+			n = add_new(w->wr->keep, n, most, c[i]);
+	while (had--)
+		n = add_new(w->wr->keep, n, most, c[had]);
+	return n;
+}
+static void links_back(struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, uint32_t row, uint32_t level)
+{
+	uint32_t most = level ? v->M : v->M0, near[2 * HNSW_M_MAX], n = 0;
+	hnsw_link *own = hnsw_links(v, row, level);
+	for (; n < most; n++) {
+		near[n] = atomic_load_explicit(&own[n], memory_order_relaxed);
+		if (near[n] == HNSW_EMPTY)
+			break;
+	}
+	for (uint32_t i = 0; i < n; i++)
+		link_back(ix, v, w, near[i], row, level);
+	for (uint32_t i = 0; !level && i < n && !indeg_get(ix, row); i++)
+		hnsw_force_link(ix, v, near[i], row);
+}
+/* the row's links on levels @start down to 0, and those back to it; @again: it has some already */
+static void link_levels(struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, uint32_t row, uint32_t start,
+        uint64_t entry, bool again)
+{
+	struct hnsw_scorer s;
+	uint32_t wide = ix->efc < HNSW_DESCENT ? ix->efc : HNSW_DESCENT; /* a pool never holds more than its cap */
+	uint64_t hops = 0;
+	bool early = ix->deleted && draw(ix, row) < EARLY;
+	codes_query(ix, v, &s, rows_vec(ix->rows, row), w->qf, w->qe);
+	hnsw_descend(ix, v, &s, w, entry, start, wide, row);
+	for (uint32_t l = start + 1; l-- > 0;) {
+		w->pool.cap = l || !early ? ix->efc : EARLY_WIDE * ix->efc;
+		hnsw_tags_next(w);
+		(void)hnsw_visit(w, row); /* never its own neighbour */
+		(void)hnsw_beam(ix, v, &s, w, l, NULL, &hops); /* without cancel it cannot fail */
+		uint32_t n = hnsw_select(ix, v, w, w->pool.c, w->pool.n, v->M, w->wr->keep);
+		if (again && n == v->M && w->wr->keep[n - 1].d <= w->wr->keep[0].d)
+			return; /* a crowd of equals: what it hangs on is no choice by distance */
+		if (!l && early)
+			n = early_links(ix, v, w, row, start, n);
+		if (again)
+			n = old_links(ix, v, w, row, l, n);
+		hnsw_set_links(ix, v, row, l, w->wr->keep, n);
+		if (w->pool.n > wide)
+			w->pool.n = wide;
+	}
+	for (uint32_t l = 0; l <= start; l++)
+		links_back(ix, v, w, row, l);
+}
+void hnsw_refresh_row(struct index *ix, struct hnsw_view *v, struct hnsw_work *w, uint32_t row)
+{
+	uint64_t entry = atomic_load_explicit(&ix->entry, memory_order_relaxed);
+	uint32_t level = (atomic_load_explicit(hnsw_meta(v, row), memory_order_relaxed) & HNSW_META_LEVEL) - 1;
+	if ((uint32_t)entry != row)
+		link_levels(ix, v, w, row, level, entry, true);
+}
 int hnsw_link_row(struct index *ix, struct hnsw_work *w, uint32_t row)
 {
 	struct hnsw_view *v = atomic_load(&ix->view);
-	struct hnsw_scorer s;
 	uint32_t level = draw_level(ix, row), up = 0;
-	uint64_t hops = 0;
 	VX_TRY(hnsw_view_grow(ix, v, row));
-	VX_TRY(hnsw_work_prepare(ix, v, w, ix->efc));
+	VX_TRY(hnsw_work_prepare(ix, v, w, EARLY_WIDE * ix->efc));
 	if (level)
 		VX_TRY(hnsw_up_alloc(ix, v, level, &up));
 	hnsw_link *l0 = hnsw_links0(v, row);
@@ -266,35 +380,8 @@ int hnsw_link_row(struct index *ix, struct hnsw_work *w, uint32_t row)
 	if ((uint32_t)entry == HNSW_EMPTY)
 		return 0;
 
-	float d;
 	uint32_t top = (uint32_t)(entry >> 32), start = level < top ? level : top;
-	codes_query(ix, v, &s, rows_vec(ix->rows, row), w->qf, w->qe);
-	uint32_t from = hnsw_greedy(ix, v, &s, w, (uint32_t)entry, top, start, &d);
-	for (uint32_t l = start + 1; l-- > 0;) {
-		w->pool.n = w->pool.next = 0;
-		w->pool.cap = ix->efc;
-		hnsw_tags_next(w);
-		(void)hnsw_visit(w, row); /* never its own neighbour */
-		hnsw_offer(&w->pool, d, from);
-		(void)hnsw_beam(ix, v, &s, w, l, NULL, &hops); /* without cancel it cannot fail */
-		uint32_t n = hnsw_select(ix, v, w, w->pool.c, w->pool.n, v->M, w->wr->keep);
-		hnsw_set_links(ix, v, row, l, w->wr->keep, n);
-		from = w->pool.c[0].id;
-		d = w->pool.c[0].d;
-	}
-	for (uint32_t l = 0; l <= start; l++) {
-		uint32_t most = l ? v->M : v->M0, near[64], n = 0;
-		hnsw_link *own = hnsw_links(v, row, l);
-		for (; n < v->M && n < most; n++) {
-			near[n] = atomic_load_explicit(&own[n], memory_order_relaxed);
-			if (near[n] == HNSW_EMPTY)
-				break;
-		}
-		for (uint32_t i = 0; i < n; i++)
-			link_back(ix, v, w, near[i], row, l);
-		for (uint32_t i = 0; !l && i < n && !indeg_get(ix, row); i++)
-			hnsw_force_link(ix, v, near[i], row);
-	}
+	link_levels(ix, v, w, row, start, entry, false);
 	if (level > top)
 		raise_entry(ix, row, level);
 	return 0;
@@ -345,6 +432,8 @@ int hnsw_changed(struct index *ix)
 	if (++ix->changes < REPAIR_LEAST || ix->changes < atomic_load(&ix->count) / REPAIR_SHARE)
 		return 0;
 	int rc = index_repair(ix, &found);
+	if (!rc && ix->deleted_n > atomic_load(&ix->count) / TRIAL_SHARE)
+		rc = hnsw_descent_trial(ix);
 	return rc == -ENOMEM ? 0 : rc; /* it was housekeeping; the change itself is done */
 }
 int index_update(struct index *ix, uint32_t row)
@@ -438,7 +527,8 @@ static int build_part(struct index *ix, const uint32_t *rows, uint32_t n, uint32
 	VX_TRY(build_run(&b, threads));
 	uint64_t found;
 	VX_TRY(hnsw_codes_trial(ix));
-	return index_repair(ix, &found);
+	VX_TRY(index_repair(ix, &found));
+	return hnsw_descent_trial(ix);
 }
 int index_build(struct index *ix, const uint32_t *rows, uint32_t n, uint32_t threads, const _Atomic int *stop)
 {

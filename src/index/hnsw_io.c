@@ -41,7 +41,9 @@ struct file_header {
 	uint8_t metric, dtype, kind, codes_wanted;
 	float scale;
 	uint64_t mean_at, proj_at, linked_at, blocks_at, up_at, crc_at, image_bytes; /* from the image's start */
-	uint32_t row_first, more; /* 1: another image follows */
+	uint32_t row_first;
+	uint16_t more,
+	        descent; /* more 1: another image follows; descent: width of a search's beam on upper levels, 0 as 1 */
 	uint32_t table_crc, header_crc;
 };
 static_assert(sizeof(struct file_header) == 152, "on-disk layout");
@@ -176,6 +178,7 @@ int hnsw_image_write(
 	        .efc = ix->efc,
 	        .count = atomic_load(&ix->count),
 	        .more = more,
+	        .descent = (uint16_t)atomic_load(&ix->descent),
 	        .entry = (uint32_t)entry,
 	        .entry_level = (uint32_t)(entry >> 32),
 	        .up_n = atomic_load(&v->up_n),
@@ -439,10 +442,10 @@ static int header_check(const struct file_header *h, const struct vec_rows *rows
 		return -VX_ERR_graph_corrupt;
 	if (h->dim != rows->dim || h->metric != rows->metric || h->dtype != rows->dtype)
 		return -VX_ERR_graph_corrupt;
-	if (h->M < 2 || h->M > 64 || h->efc < 1 || h->efc > CONF_EF_MAX || h->kind > CODE_BITS ||
+	if (h->M < 2 || h->M > HNSW_M_MAX || h->efc < 1 || h->efc > CONF_EF_MAX || h->kind > CODE_BITS ||
 	        h->rows_n > CONF_ROWS_MAX || h->up_n > HNSW_UP_MAX || h->row_first > h->rows_n ||
-	        h->count > h->rows_n - h->row_first || h->more > 1 || h->entry_level > HNSW_LEVEL_MAX ||
-	        h->rows_n > atomic_load_explicit(&rows->n, memory_order_acquire))
+	        h->count > h->rows_n - h->row_first || h->more > 1 || h->descent > CONF_EF_MAX ||
+	        h->entry_level > HNSW_LEVEL_MAX || h->rows_n > atomic_load_explicit(&rows->n, memory_order_acquire))
 		return -VX_ERR_graph_corrupt;
 	/* a kind that does not suit the collection would be read as something else */
 	bool exact = h->kind == CODE_EXACT, plain = rows->metric != VXM_hamming && rows->dtype != VXD_binary;
@@ -584,6 +587,7 @@ static int image_into(struct index *ix, struct os *os, int fd, uint64_t at, bool
 	}
 	atomic_store(&ix->entry, h->entry | (uint64_t)h->entry_level << 32);
 	atomic_store(&ix->count, h->count);
+	atomic_store(&ix->descent, h->descent);
 	hnsw_view_swap(ix, v);
 	return 0;
 }

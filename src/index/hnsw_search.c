@@ -20,6 +20,8 @@
 #define TRIAL_K        10u
 #define TRIAL_QUERIES  100u
 #define TRIAL_GOOD     0.985
+#define TRIAL_MARGIN   100u /* of the hits must be won to change */
+#define DESCENT_LEAST  2000u /* nodes: below, any entry is near */
 #define STEP_DISTANCES 12u /* new distances an expansion costs, typically, at M0 = 32 */
 
 static inline void prefetch_code(const struct hnsw_view *v, const uint8_t *held, uint32_t id)
@@ -190,6 +192,23 @@ int hnsw_beam(struct index *ix, const struct hnsw_view *v, struct hnsw_scorer *s
 		p->c[i].id &= ~HNSW_SEEN;
 	*hops += h;
 	return 0;
+}
+void hnsw_descend(struct index *ix, const struct hnsw_view *v, struct hnsw_scorer *s, struct hnsw_work *w,
+        uint64_t entry, uint32_t stop, uint32_t ef, uint32_t not )
+{
+	struct hnsw_pool *p = &w->pool;
+	uint32_t from = (uint32_t)entry;
+	uint64_t hops = 0;
+	float d;
+	codes_score(s, &from, 1, &d);
+	p->n = p->next = 0;
+	p->cap = ef;
+	hnsw_offer(p, d, from);
+	for (uint32_t level = (uint32_t)(entry >> 32); level > stop; level--) {
+		hnsw_tags_next(w);
+		(void)hnsw_visit(w, not );
+		(void)hnsw_beam(ix, v, s, w, level, NULL, &hops); /* without cancel it cannot fail */
+	}
 }
 
 /* --- open candidates of a filtered walk: a binary min-heap --- */
@@ -411,6 +430,66 @@ int hnsw_codes_trial(struct index *ix)
 	ix->no_project = true;
 	return hnsw_recode(ix, NULL, 0, true);
 }
+/* --- how wide to come down --- */
+static uint32_t hits(const struct hnsw_pool *a, const struct hnsw_pool *of)
+{
+	uint32_t n = 0;
+	for (uint32_t i = 0; i < TRIAL_K && i < a->n; i++)
+		for (uint32_t j = 0; j < TRIAL_K && j < of->n; j++)
+			n += a->c[i].id == of->c[j].id;
+	return n;
+}
+/* w->pool: the nodes nearest to a row, itself left out */
+static void trial_walk(struct index *ix, const struct hnsw_view *v, struct hnsw_scorer *s, struct hnsw_work *w,
+        uint32_t row, uint32_t width, uint32_t ef)
+{
+	uint64_t hops = 0;
+	hnsw_descend(ix, v, s, w, atomic_load(&ix->entry), 0, width, row);
+	w->pool.cap = ef;
+	hnsw_tags_next(w);
+	(void)hnsw_visit(w, row);
+	(void)hnsw_beam(ix, v, s, w, 0, NULL, &hops); /* without cancel it cannot fail */
+}
+static void narrow_or_wide(struct index *ix, uint32_t wide, uint32_t steps, uint32_t margin)
+{
+	if (wide > steps + margin)
+		atomic_store(&ix->descent, HNSW_DESCENT);
+	else if (steps > wide + margin)
+		atomic_store(&ix->descent, 1);
+}
+/* Rows of the graph as queries: does a wide descent with a small ef find more than single steps with an ef half as large again, which
+ * costs as much?  It does where the set falls into clusters between which no distance shows the way. */
+int hnsw_descent_trial(struct index *ix)
+{
+	struct hnsw_view *v = atomic_load(&ix->view);
+	struct hnsw_work *w;
+	uint32_t n = atomic_load_explicit(&ix->rows->n, memory_order_acquire), wide = 0, steps = 0, all = 0;
+	uint32_t count = atomic_load(&ix->count);
+	ix->deleted_n = 0;
+	if (v->map || count < DESCENT_LEAST || !(atomic_load(&ix->entry) >> 32))
+		return 0;
+	VX_TRY(hnsw_writer_take(ix, &w));
+	int rc = hnsw_work_prepare(ix, v, w, 6 * HNSW_DESCENT);
+	for (uint32_t i = 0; !rc && i < TRIAL_QUERIES; i++) {
+		struct hnsw_scorer s;
+		uint32_t row = (uint32_t)((uint64_t)i * n / TRIAL_QUERIES);
+		if (!index_linked(ix, row) || !in_view(v, w, row) || row == (uint32_t)atomic_load(&ix->entry))
+			continue;
+		codes_query(ix, v, &s, rows_vec(ix->rows, row), w->qf, w->qe);
+		trial_walk(ix, v, &s, w, row, 2 * HNSW_DESCENT, 6 * HNSW_DESCENT);
+		w->res.n = w->pool.n < TRIAL_K ? w->pool.n : TRIAL_K;
+		memcpy(w->res.c, w->pool.c, w->res.n * sizeof(w->res.c[0]));
+		all += w->res.n;
+		trial_walk(ix, v, &s, w, row, HNSW_DESCENT, HNSW_DESCENT);
+		wide += hits(&w->pool, &w->res);
+		trial_walk(ix, v, &s, w, row, 1, HNSW_DESCENT + HNSW_DESCENT / 2);
+		steps += hits(&w->pool, &w->res);
+	}
+	hnsw_work_put(w);
+	if (!rc)
+		narrow_or_wide(ix, wide, steps, all / TRIAL_MARGIN);
+	return rc;
+}
 /* relative cost of one distance on the stored vectors to one on the codes; a sequential scan is cheaper than random access */
 static uint64_t scan_price(const struct hnsw_view *v, uint64_t matches)
 {
@@ -439,11 +518,19 @@ static int search_graph(struct index *ix, const struct hnsw_view *v, struct hnsw
 	}
 	codes_query(ix, v, &s, q->q, w->qf, w->qe);
 	s.cold = v->map && hnsw_cold(v) ? w->cold : NULL;
-	uint32_t from = hnsw_greedy(ix, v, &s, w, (uint32_t)entry, (uint32_t)(entry >> 32), 0, &d);
+	uint32_t cap = w->pool.cap, width = atomic_load_explicit(&ix->descent, memory_order_relaxed), from;
 	int rc;
+	if (width > 1) {
+		hnsw_descend(ix, v, &s, w, entry, 0, width < cap ? width : cap, HNSW_EMPTY);
+		w->pool.cap = cap;
+		from = w->pool.c[0].id;
+		d = w->pool.c[0].d;
+	} else {
+		from = hnsw_greedy(ix, v, &s, w, (uint32_t)entry, (uint32_t)(entry >> 32), 0, &d);
+		hnsw_offer(&w->pool, d, from);
+	}
 	if (!filtered) {
 		hnsw_tags_next(w);
-		hnsw_offer(&w->pool, d, from);
 		VX_TRY(hnsw_beam(ix, v, &s, w, 0, q->cancel, &q->hops));
 		q->distances += s.distances;
 		rc = answer(ix, v, w, q, &w->pool, &w->res, ret);
