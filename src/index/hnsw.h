@@ -160,8 +160,7 @@ struct index {
 	bool deleted; /* rows were: the order of arrival no longer gives far links */
 	uint32_t deleted_n; /* since the last trial of the descent */
 	uint32_t changes; /* since the last look at reachability */
-	uint64_t *
-	        dying; /* [2][dying_words]: bits of rows being deleted, of rows refreshed meanwhile; all clear otherwise */
+	uint64_t *dying; /* [2][dying_words]: rows being deleted, and refreshed meanwhile; all clear otherwise */
 	size_t dying_words;
 	_Atomic uint64_t looked; /* link rows looked at by deletions */
 	/* parts (hnsw_part.c): sealed graphs over other rows of the same collection, searched beside this one */
@@ -343,9 +342,10 @@ static inline uint32_t hnsw_offer(struct hnsw_pool *p, float d, uint32_t id)
 uint32_t hnsw_greedy(struct index *ix, const struct hnsw_view *v, struct hnsw_scorer *s, struct hnsw_work *w,
         uint32_t from, uint32_t level, uint32_t stop, float *ret_d);
 /* hnsw_descend - w->pool becomes the ef nearest nodes of level `stop`+1, found by beams from the entry point down; the entry alone
- * when it is not above `stop`.  Row `not` is not met on the way. w->pool.cap is ef after it. */
+ * when it is not above `stop`.  Row `skip` is not met on the way (HNSW_EMPTY: all are).
+ * w->pool.cap is ef after it. */
 void hnsw_descend(struct index *ix, const struct hnsw_view *v, struct hnsw_scorer *s, struct hnsw_work *w,
-        uint64_t entry, uint32_t stop, uint32_t ef, uint32_t not );
+        uint64_t entry, uint32_t stop, uint32_t ef, uint32_t skip);
 /* hnsw_beam - fill w->pool with the ef nearest nodes of a level, started from the pool's content. */
 int hnsw_beam(struct index *ix, const struct hnsw_view *v, struct hnsw_scorer *s, struct hnsw_work *w, uint32_t level,
         const _Atomic int *cancel, uint64_t *hops);

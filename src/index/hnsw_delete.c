@@ -203,7 +203,10 @@ static void mend_upper(struct index *ix, const struct hnsw_view *v, struct hnsw_
 			break;
 	}
 	atomic_fetch_add_explicit(&ix->looked, r, memory_order_relaxed);
-	for (uint32_t y = 0; r < up && y < n; y++) {
+	if (r == up)
+		return;
+	atomic_fetch_add_explicit(&ix->looked, n, memory_order_relaxed);
+	for (uint32_t y = 0; y < n; y++) {
 		if (!hnsw_has(v, y)) {
 			y = segment_end(y);
 			continue;

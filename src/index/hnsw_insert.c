@@ -325,6 +325,7 @@ static void link_levels(struct index *ix, const struct hnsw_view *v, struct hnsw
 {
 	struct hnsw_scorer s;
 	uint32_t wide = ix->efc < HNSW_DESCENT ? ix->efc : HNSW_DESCENT; /* a pool never holds more than its cap */
+	uint32_t set = start + 1; /* the lowest level whose links were set */
 	uint64_t hops = 0;
 	bool early = ix->deleted && draw(ix, row) < EARLY;
 	codes_query(ix, v, &s, rows_vec(ix->rows, row), w->qf, w->qe);
@@ -336,16 +337,17 @@ static void link_levels(struct index *ix, const struct hnsw_view *v, struct hnsw
 		(void)hnsw_beam(ix, v, &s, w, l, NULL, &hops); /* without cancel it cannot fail */
 		uint32_t n = hnsw_select(ix, v, w, w->pool.c, w->pool.n, v->M, w->wr->keep);
 		if (again && n == v->M && w->wr->keep[n - 1].d <= w->wr->keep[0].d)
-			return; /* a crowd of equals: what it hangs on is no choice by distance */
+			break; /* a crowd of equals: what it hangs on is no choice by distance */
 		if (!l && early)
 			n = early_links(ix, v, w, row, start, n);
 		if (again)
 			n = old_links(ix, v, w, row, l, n);
 		hnsw_set_links(ix, v, row, l, w->wr->keep, n);
+		set = l;
 		if (w->pool.n > wide)
 			w->pool.n = wide;
 	}
-	for (uint32_t l = 0; l <= start; l++)
+	for (uint32_t l = set; l <= start; l++)
 		links_back(ix, v, w, row, l);
 }
 void hnsw_refresh_row(struct index *ix, struct hnsw_view *v, struct hnsw_work *w, uint32_t row)

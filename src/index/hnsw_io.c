@@ -42,8 +42,8 @@ struct file_header {
 	float scale;
 	uint64_t mean_at, proj_at, linked_at, blocks_at, up_at, crc_at, image_bytes; /* from the image's start */
 	uint32_t row_first;
-	uint16_t more,
-	        descent; /* more 1: another image follows; descent: width of a search's beam on upper levels, 0 as 1 */
+	uint16_t more; /* 1: another image follows */
+	uint16_t descent; /* width of a search's beam on upper levels, 0 as 1 */
 	uint32_t table_crc, header_crc;
 };
 static_assert(sizeof(struct file_header) == 152, "on-disk layout");

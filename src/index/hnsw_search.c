@@ -194,7 +194,7 @@ int hnsw_beam(struct index *ix, const struct hnsw_view *v, struct hnsw_scorer *s
 	return 0;
 }
 void hnsw_descend(struct index *ix, const struct hnsw_view *v, struct hnsw_scorer *s, struct hnsw_work *w,
-        uint64_t entry, uint32_t stop, uint32_t ef, uint32_t not )
+        uint64_t entry, uint32_t stop, uint32_t ef, uint32_t skip)
 {
 	struct hnsw_pool *p = &w->pool;
 	uint32_t from = (uint32_t)entry;
@@ -206,7 +206,7 @@ void hnsw_descend(struct index *ix, const struct hnsw_view *v, struct hnsw_score
 	hnsw_offer(p, d, from);
 	for (uint32_t level = (uint32_t)(entry >> 32); level > stop; level--) {
 		hnsw_tags_next(w);
-		(void)hnsw_visit(w, not );
+		(void)hnsw_visit(w, skip);
 		(void)hnsw_beam(ix, v, s, w, level, NULL, &hops); /* without cancel it cannot fail */
 	}
 }
@@ -389,6 +389,17 @@ static uint32_t merge(struct index_hit *ret, uint32_t n, uint32_t k, const struc
 	}
 	return n;
 }
+/* w->pool: the nodes nearest to a row, itself left out */
+static void trial_walk(struct index *ix, const struct hnsw_view *v, struct hnsw_scorer *s, struct hnsw_work *w,
+        uint32_t row, uint32_t width, uint32_t ef)
+{
+	uint64_t hops = 0;
+	hnsw_descend(ix, v, s, w, atomic_load(&ix->entry), 0, width, row);
+	w->pool.cap = ef;
+	hnsw_tags_next(w);
+	(void)hnsw_visit(w, row);
+	(void)hnsw_beam(ix, v, s, w, 0, NULL, &hops); /* without cancel it cannot fail */
+}
 /* The trial: rows of the graph as queries, a wide search, all of its result ranked exactly; of the true ten, how many would the
  * usual re-rank have found?  Their distances are those of this very set, which no sample can show. */
 int hnsw_codes_trial(struct index *ix)
@@ -396,7 +407,6 @@ int hnsw_codes_trial(struct index *ix)
 	struct hnsw_view *v = atomic_load(&ix->view);
 	struct hnsw_work *w;
 	uint32_t n = atomic_load_explicit(&ix->rows->n, memory_order_acquire), good = 0, all = 0;
-	uint64_t entry = atomic_load(&ix->entry), hops = 0;
 	if (!v->codes.proj || atomic_load(&ix->count) < 1000)
 		return 0;
 	VX_TRY(hnsw_writer_take(ix, &w));
@@ -404,18 +414,13 @@ int hnsw_codes_trial(struct index *ix)
 	for (uint32_t i = 0; !rc && i < TRIAL_QUERIES; i++) {
 		struct hnsw_scorer s;
 		struct exact_query e;
-		float d;
 		uint32_t row = (uint32_t)((uint64_t)i * n / TRIAL_QUERIES),
 		         most = rerank_n(&v->codes, TRIAL_K, TRIAL_EF);
 		if (!index_linked(ix, row) || !in_view(v, w, row))
 			continue;
 		codes_query(ix, v, &s, rows_vec(ix->rows, row), w->qf, w->qe);
-		uint32_t from = hnsw_greedy(ix, v, &s, w, (uint32_t)entry, (uint32_t)(entry >> 32), 0, &d);
-		w->pool.n = w->pool.next = w->res.n = w->res.next = 0;
-		hnsw_tags_next(w);
-		(void)hnsw_visit(w, row); /* itself is no neighbour */
-		hnsw_offer(&w->pool, d, from);
-		(void)hnsw_beam(ix, v, &s, w, 0, NULL, &hops); /* without cancel it cannot fail */
+		trial_walk(ix, v, &s, w, row, 1, TRIAL_EF);
+		w->res.n = w->res.next = 0;
 		exact_init(&e, ix->rows, rows_vec(ix->rows, row));
 		w->res.cap = TRIAL_K;
 		for (uint32_t j = 0; j < w->pool.n; j++) /* the place among the codes travels as the id */
@@ -438,17 +443,6 @@ static uint32_t hits(const struct hnsw_pool *a, const struct hnsw_pool *of)
 		for (uint32_t j = 0; j < TRIAL_K && j < of->n; j++)
 			n += a->c[i].id == of->c[j].id;
 	return n;
-}
-/* w->pool: the nodes nearest to a row, itself left out */
-static void trial_walk(struct index *ix, const struct hnsw_view *v, struct hnsw_scorer *s, struct hnsw_work *w,
-        uint32_t row, uint32_t width, uint32_t ef)
-{
-	uint64_t hops = 0;
-	hnsw_descend(ix, v, s, w, atomic_load(&ix->entry), 0, width, row);
-	w->pool.cap = ef;
-	hnsw_tags_next(w);
-	(void)hnsw_visit(w, row);
-	(void)hnsw_beam(ix, v, s, w, 0, NULL, &hops); /* without cancel it cannot fail */
 }
 static void narrow_or_wide(struct index *ix, uint32_t wide, uint32_t steps, uint32_t margin)
 {

@@ -110,6 +110,17 @@ static void churn(uint64_t seed)
 	gen_done(&g);
 	fix_done(&f);
 }
+/* n rows, and a directory for graph files; its descriptor */
+static int set_with_dir(
+        struct fix *f, struct gen *g, uint32_t dim, uint8_t metric, uint32_t n, uint64_t seed, char *dir)
+{
+	int d = mkdtemp(dir) ? open(dir, O_RDONLY | O_DIRECTORY) : -1;
+	T_OK(d >= 0, "a directory for graph files");
+	fix_init(f, dim, VXD_f32, metric, n, seed);
+	gen_init(g, f, dim);
+	fix_fill(f, g, 0, n);
+	return d;
+}
 /* a file whose checksums are right, in which two nodes of an upper level have the same row of links there */
 static void shared_links(uint64_t seed)
 {
@@ -119,12 +130,7 @@ static void shared_links(uint64_t seed)
 	struct index_report rep;
 	uint64_t gen;
 	char dir[] = "/tmp/vexfs-index-XXXXXX";
-	if (!mkdtemp(dir))
-		return;
-	int d = open(dir, O_RDONLY | O_DIRECTORY);
-	fix_init(&f, 16, VXD_f32, VXM_l2, 500, seed);
-	gen_init(&g, &f, 16);
-	fix_fill(&f, &g, 0, 500);
+	int d = set_with_dir(&f, &g, 16, VXM_l2, 500, seed, dir);
 	index_new(&f.rows, NULL, &ix);
 	for (uint32_t i = 0; i < 500; i++)
 		index_insert(ix, i);
@@ -158,12 +164,7 @@ static void files(uint64_t seed, uint32_t dim)
 	struct index *ix, *m;
 	const uint32_t n = 3000;
 	char dir[] = "/tmp/vexfs-index-XXXXXX";
-	if (!mkdtemp(dir))
-		return;
-	int d = open(dir, O_RDONLY | O_DIRECTORY);
-	fix_init(&f, dim, VXD_f32, VXM_cosine, n, seed);
-	gen_init(&g, &f, dim);
-	fix_fill(&f, &g, 0, n);
+	int d = set_with_dir(&f, &g, dim, VXM_cosine, n, seed, dir);
 	index_new(&f.rows, NULL, &ix);
 	for (uint32_t i = 0; i < n - 100; i++)
 		index_insert(ix, i);
@@ -448,12 +449,7 @@ static void memory(uint64_t seed)
 	struct fix f;
 	struct gen g;
 	char dir[] = "/tmp/vexfs-index-XXXXXX";
-	if (!mkdtemp(dir))
-		return;
-	int d = open(dir, O_RDONLY | O_DIRECTORY);
-	fix_init(&f, 132, VXD_f32, VXM_l2, 900, seed);
-	gen_init(&g, &f, 132);
-	fix_fill(&f, &g, 0, 900);
+	int d = set_with_dir(&f, &g, 132, VXM_l2, 900, seed, dir);
 	uint32_t wrong = 0, leaked = 0, refused = 0, n = 1;
 	for (; n < 130; n++) {
 		struct index *ix = NULL, *m = NULL;
