@@ -7,8 +7,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/stat.h>
 
+#define CREATED_TURNS 1000u /* looks at an inode that is being made; one making takes some microseconds */
 #define KEY_TYPE_STAT 0xff /* FILEID_INVALID: no file system uses it */
 
 static int by_stat(int dirfd, const char *path, struct obj_key *ret)
@@ -50,4 +52,24 @@ int objkey_at(int dirfd, const char *path, struct obj_key *ret)
 	default:
 		return -errno;
 	}
+}
+
+/* ext4 answers ENOMEM while the inode of a handle, gone for good, is being made a new file's (iget of an inode in creation fails, and it
+ * takes that for want of memory); a moment later it says ESTALE.  Real want of memory is told after the turns. */
+int objkey_open(int mnt, const struct obj_key *key, int flags)
+{
+	union {
+		struct file_handle h;
+		uint8_t room[sizeof(struct file_handle) + CONF_KEY_MAX];
+	} u;
+	int fd;
+	u.h.handle_bytes = key->len;
+	u.h.handle_type = key->type;
+	memcpy(u.room + offsetof(struct file_handle, f_handle), key->b, key->len);
+	for (uint32_t turn = 0; (fd = open_by_handle_at(mnt, &u.h, flags | O_CLOEXEC)) < 0; turn++) {
+		if (errno != ENOMEM || turn == CREATED_TURNS)
+			return -errno;
+		sched_yield();
+	}
+	return fd;
 }

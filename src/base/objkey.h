@@ -11,6 +11,9 @@ struct obj_key {
 };
 /* objkey_at - of a path below dirfd ("" with AT_EMPTY_PATH semantics: the fd itself). Symlinks are not followed. 0 or -errno. */
 int objkey_at(int dirfd, const char *path, struct obj_key *ret);
+/* objkey_open - the file of a key that is a handle, opened below the mount that @mnt lies on (needs CAP_DAC_READ_SEARCH). An fd (close
+ * on exec) or -errno; -ESTALE: there is no such file any more. */
+int objkey_open(int mnt, const struct obj_key *key, int flags);
 static inline bool objkey_eq(const struct obj_key *a, const struct obj_key *b)
 {
 	return a->len == b->len && a->type == b->type && !memcmp(a->b, b->b, a->len);

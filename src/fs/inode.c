@@ -452,19 +452,12 @@ static bool fd_at_hand(struct fs *f, struct inode *ip, struct ifd *ret)
 
 int inode_by_handle(struct itable *t, const struct inode *ip, int mnt, int flags)
 {
-	union {
-		struct file_handle h;
-		uint8_t room[sizeof(struct file_handle) + CONF_KEY_MAX];
-	} u;
-	u.h.handle_bytes = ip->key.len;
-	u.h.handle_type = ip->key.type;
-	memcpy(u.room + offsetof(struct file_handle, f_handle), ip->key.b, ip->key.len);
-	int fd = open_by_handle_at(mnt, &u.h, flags | O_CLOEXEC);
-	if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
+	int fd = objkey_open(mnt, &ip->key, flags);
+	if (fd == -EMFILE || fd == -ENFILE) {
 		fdc_shrink(t, 8);
-		fd = open_by_handle_at(mnt, &u.h, flags | O_CLOEXEC);
+		fd = objkey_open(mnt, &ip->key, flags);
 	}
-	return fd >= 0 ? fd : -errno;
+	return fd;
 }
 
 int fd_opath(struct fs *f, int dirfd, const char *name)

@@ -200,17 +200,10 @@ static bool take_fid(struct watch *w, const struct fanotify_event_info_fid *r, b
 
 static int open_obj(struct watch *w, const struct fobj *o, int flags)
 {
-	union {
-		struct file_handle h;
-		uint8_t room[sizeof(struct file_handle) + CONF_KEY_MAX];
-	} u;
 	uint32_t n = atomic_load_explicit(&w->on_n, memory_order_acquire);
-	u.h.handle_bytes = o->key.len;
-	u.h.handle_type = o->key.type;
-	memcpy(u.room + offsetof(struct file_handle, f_handle), o->key.b, o->key.len);
 	for (uint32_t i = 0; i < n; i++)
 		if (w->on[i].dev == o->dev)
-			return open_by_handle_at(w->on[i].fd, &u.h, flags | O_CLOEXEC);
+			return objkey_open(w->on[i].fd, &o->key, flags);
 	return -1;
 }
 

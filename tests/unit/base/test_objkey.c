@@ -3,9 +3,64 @@
 #include "tap.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+/* files come and go for as long as the process lives: the inode numbers of removed ones are given out again */
+static pid_t maker(int d)
+{
+	pid_t pid = fork();
+	while (!pid) {
+		char name[] = "a";
+		for (; *name <= 'p'; ++*name)
+			close(openat(d, name, O_CREAT | O_WRONLY, 0600));
+		while (--*name >= 'a')
+			unlinkat(d, name, 0);
+		if (getppid() == 1)
+			_exit(0);
+	}
+	return pid;
+}
+static void stale_handles(int d)
+{
+	enum { FILES = 3000, LOOKS = 10 };
+	unsigned stale = 0, other = 0;
+	int err = 0;
+	struct obj_key alive;
+	int probe = objkey_at(d, "h", &alive) ? -1 : objkey_open(d, &alive, O_PATH);
+	if (probe < 0) {
+		T_SKIP("no file can be opened by handle: it needs root and a file system that gives handles");
+		return;
+	}
+	close(probe);
+	pid_t made[2] = {maker(d), maker(d)};
+	for (int i = 0; i < FILES; i++) {
+		struct obj_key k;
+		close(openat(d, "stale", O_CREAT | O_WRONLY, 0600));
+		int rc = objkey_at(d, "stale", &k);
+		unlinkat(d, "stale", 0);
+		for (int j = 0; !rc && j < LOOKS; j++) {
+			int fd = objkey_open(d, &k, O_PATH);
+			if (fd >= 0)
+				close(fd);
+			stale += fd == -ESTALE;
+			other += fd != -ESTALE;
+			err = fd != -ESTALE ? fd : err;
+		}
+	}
+	for (int i = 0; i < 2; i++) {
+		kill(made[i], SIGKILL);
+		waitpid(made[i], NULL, 0);
+	}
+	for (char name[] = "a"; *name <= 'p'; ++*name)
+		unlinkat(d, name, 0);
+	T_OK(stale == FILES * LOOKS && !other,
+	        "handles of removed files while their inodes are made others': %u of %d stale, else %d", stale,
+	        FILES * LOOKS, err);
+}
 
 int main(void)
 {
@@ -50,6 +105,8 @@ int main(void)
 	}
 	T_OK(same == 0, "new files in an old inode's place: %d took an old key (inode number reused %d times)", same,
 	        reused);
+
+	stale_handles(d);
 
 	/* a file system without handles, where there is one: /proc has none */
 	int p = open("/proc/self/status", O_RDONLY);
