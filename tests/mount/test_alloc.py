@@ -183,8 +183,10 @@ def first_touch(m, n):
         state = m.status()["components"]["store"]
         if state["state"] not in ("cold", "failed", "opening", "ready"):
             return reached, f"refused, and the store is {state}"
-        m.ask("retry")
-        m.wait()
+        for _ in range(2):  # an opening that was under way when the failure was taken back may have met it already
+            m.ask("retry")
+            if not mnt.vexfs("wait", m.mnt)[0]:
+                break
         a = m.ask("search", collection="c", vector=vec(1), k=50, exact=True)
     got = len(a.get("results", []))
     return reached, None if got == IDS else f"{got} of {IDS} points: {str(a)[:150]}"
