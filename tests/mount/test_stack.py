@@ -162,7 +162,8 @@ def one_transport(way):
                 skip(f"{way}: stack marks", m.status()["transport_why"])
                 return
             everything(m)
-            deep, seen = marks(m), painted(page) if so else {}
+            m.status()  # with all there is to tell: an open that goes as deep as the one below, which is not over when it tells of itself
+            seen, deep = painted(page) if so else {}, marks(m)
             ok(len(deep) >= 25, f"{way}: {len(deep)} operations have marks", detail=sorted(deep))
             for op, n in sorted(deep.items(), key=lambda x: -x[1]):
                 ok(0 < n < LIMIT, f"{way}: {op}: {n} bytes below dispatch, limit {LIMIT}")
