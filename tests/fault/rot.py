@@ -29,20 +29,24 @@ def tree_put(top, want):
                 f.write(want[n])
 
 
-def flips(opt, d, ask, progress):
-    """@d the store's DIR, closed; (faults, [what went unnoticed])"""
+def flips(opt, d, ask, progress, n_flips):
+    """@d the store's DIR, closed; @n_flips bits at random, 0 all; (faults, [what went unnoticed])"""
     rng, bad, n, count = random.Random(opt.seed + 2), [], 0, {}
     clean = tree_of(d)
-    sizes = {f: len(x) for f, x in sorted(clean.items()) if x is not None and os.path.basename(f) not in ("LOCK", ".gitignore")}
+    sizes = {f: len(x) for f, x in sorted(clean.items())
+             if x is not None and os.path.basename(f) not in ("LOCK", ".gitignore") and f.endswith(tuple(opt.files.split(",")))}
     if opt.every_byte:  # all bits of a store are millions; this is a pass over all of it in an hour
         bits = [(f, 8 * i + rng.randrange(8)) for f in sizes for i in range(sizes[f])]
         rng.shuffle(bits)
     else:
         bits = [(f, b) for f in sizes for b in range(sizes[f] * 8)]
-        bits = rng.sample(bits, min(opt.flips, len(bits))) if opt.flips else bits
+        bits = rng.sample(bits, min(n_flips, len(bits))) if n_flips else bits
     cuts = [(f, c) for f in sizes for c in range(0, sizes[f], 512)]
-    jobs = [("cut", *c) for c in (cuts if not opt.small else rng.sample(cuts, min(len(cuts), 300)))] + [("bit", *b) for b in bits]
+    jobs = [("cut", *c) for c in (cuts if not opt.small else rng.sample(cuts, min(len(cuts), 300, n_flips // 2)))] + [("bit", *b) for b in bits]
     print(f"# a store of {sum(sizes.values())} bytes in {len(sizes)} files: {len(bits)} flips, {len(jobs) - len(bits)} cuts", flush=True)
+    got = ask("rot", d, opt.seed, opt.steps)
+    if got != "same":  # else nothing below could be silent
+        return 1, [f"the store as it is: {got}"]
     t0 = time.monotonic()
     for kind, f, where in jobs:
         if n % 200 == 0:

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """The store under faults: power cuts at every write, kill -9, errors and kills at system calls, a full disk, rot.
 
-usage: torture.py [--small] [--only PART,...] [--client BIN] [--seed N] [--cuts N] [--kills N] [--flips N|--every-byte] [--mutants] [--fs ext4,xfs]
+usage: torture.py [--small] [--only PART,...] [--client BIN] [--seed N] [--cuts N] [--kills N] [--flips N|--every-byte] [--files .hnsw,...] [--mutants] [--fs ext4,xfs]
 
-Parts: cuts kills syscalls errors nospace flips mutants.  --small is what each CI run does (under three minutes on two cores).
+Parts: cuts kills syscalls errors nospace flips graph mutants.  --small is what each CI run does (under three minutes on two cores).
 Cuts need root, /dev/fuse, loop devices and qemu-storage-daemon; a part that cannot run here says so and counts as skipped.
 
 Power cuts: the file system of a script's run lies on a loop device over qemu's blklogwrites driver, which records every block write
@@ -727,7 +727,23 @@ def part_flips(opt):
     try:
         d, ack = fresh(room, opt)
         run([opt.client, "run", d, str(opt.seed), str(opt.steps), ack])
-        return rot.flips(opt, d, server.ask, progress)
+        return rot.flips(opt, d, server.ask, progress, opt.flips)
+    finally:
+        server.close()
+        room.close()
+
+
+def part_graph(opt):
+    """the same with a store that has a real graph, asked through the engine: every search right, or told"""
+    import rot
+    room = Room()
+    client = os.path.join(os.path.dirname(opt.client), "rot_client")
+    server = Server(client)
+    try:
+        d = room.path("d")
+        os.makedirs(d)
+        run([client, "make", d, str(opt.seed)])
+        return rot.flips(opt, d, server.ask, progress, 300 if opt.small else opt.flips)
     finally:
         server.close()
         room.close()
@@ -756,7 +772,7 @@ def part_mutants(opt):
 
 
 PARTS = {"cuts": part_cuts, "kills": part_kills, "syscalls": part_syscalls, "errors": part_errors, "nospace": part_nospace, "flips": part_flips,
-         "mutants": part_mutants}
+         "graph": part_graph, "mutants": part_mutants}
 
 
 def main():
@@ -769,7 +785,8 @@ def main():
     ap.add_argument("--cuts", type=int, default=0)
     ap.add_argument("--kills", type=int, default=0)
     ap.add_argument("--flips", type=int, default=0)
-    ap.add_argument("--every-byte", action="store_true", help="flips: one bit of each byte, instead of --flips at random or all")
+    ap.add_argument("--every-byte", action="store_true", help="flips, graph: one bit of each byte, instead of --flips at random or all")
+    ap.add_argument("--files", default="", help="flips, graph: only files whose names end so: .hnsw,.vec")
     ap.add_argument("--fs", default="ext4,xfs")
     ap.add_argument("--one", action="store_true", help="one process: the file systems one after the other")
     ap.add_argument("--mutant", default="")
@@ -779,13 +796,13 @@ def main():
     opt.kills = opt.kills or (100 if opt.small else 20000)
     opt.flips = opt.flips or (2000 if opt.small else 0)
     if not opt.client:
-        sys.exit("torture: --client BIN: ninja -C BUILD tests/fault/fault_client")
+        sys.exit("torture: --client BIN: ninja -C BUILD tests/fault/fault_client tests/fault/rot_client")
     opt.client = os.path.abspath(opt.client)
     own_namespace()
     for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # whatever ends it, loops and mounts are taken down
         signal.signal(sig, lambda *_: sys.exit(130))
     sys.path.insert(0, HERE)
-    parts = [p for p in opt.only.split(",") if p] or (["cuts", "kills", "syscalls", "errors", "nospace", "flips"] +
+    parts = [p for p in opt.only.split(",") if p] or (["cuts", "kills", "syscalls", "errors", "nospace", "flips", "graph"] +
                                                      ([] if opt.small else ["mutants"]))
     print(f"# seed {opt.seed} (repeat: --seed {opt.seed})", flush=True)
     for name in parts:
