@@ -60,6 +60,7 @@ class Obj:
         self.vec = self.bound = self.former = None
         self.acked = 0  # events that an fsync of it acknowledges: those up to the last attribute set on it
         self.hashed = False  # the hash of what its vector is bound to is known: such content makes it fresh again
+        self.hash_kept = False  # and on disk: no kill takes it back
 
     def fresh(self):
         return self.vec is not None and self.bound is not REPLACED and self.bound == self.content
@@ -85,7 +86,7 @@ class Stream:
     def event(self, o, vec, bound, late=False):
         """@late: what binds the vector to its content follows behind: it was set while the file was open for writing, or the file was
         touched since"""
-        o.vec, o.bound, o.hashed = vec, bound, False
+        o.vec, o.bound, o.hashed, o.hash_kept = vec, bound, False, False
         self.log.append((o, vec, bound, late))
         if vec is not None and bound is not REPLACED:
             self.described.setdefault(tuple(vec), set()).add(bound)
@@ -125,9 +126,9 @@ class Stream:
     def touched(self, o):
         """The stamp follows behind: after a kill the file may look changed, and no hash of before says it is not."""
         if o.vec is not None:
-            hashed = o.hashed
+            known = o.hashed, o.hash_kept
             self.event(o, o.vec, o.bound, late=True)
-            o.hashed = hashed
+            o.hashed, o.hash_kept = known
 
     def replaced(self, over, o):
         """o has the name of over, which is gone."""
@@ -211,6 +212,8 @@ class Stream:
             o = self.files[p]
             self.put(p, o.bound)
             o.content = o.bound
+            if not o.hash_kept:
+                self.touched(o)
 
     def op_touch(self):
         p = self.pick()
@@ -453,7 +456,15 @@ class Stream:
     def op_wait_durable(self):
         a = self.m.ask("wait", durable=True)
         assert "error" not in a, a
+        for o in self.files.values():
+            o.hashed |= o.fresh()
+        self.all_kept()
+
+    def all_kept(self):
+        """Whatever was known is on disk now."""
         self.durable = self.settled = len(self.log)
+        for o in self.files.values():
+            o.hash_kept = o.hashed
 
     def op_search(self):
         self.check_search()
@@ -501,12 +512,12 @@ class Stream:
         for o in self.files.values():
             o.former = None  # kept in memory only
         self.m.mount()
-        self.durable = self.settled = len(self.log)
+        self.all_kept()
         self.check_search()
 
     def op_offline(self):
         self.m.umount()
-        self.durable = self.settled = len(self.log)
+        self.all_kept()
         if self.rng.random() < 0.3:
             self.elsewhere()
             before = self.while_down(["write", "append", "truncate", "touch", "create"])  # a copy is found again by its paths
@@ -516,7 +527,7 @@ class Stream:
         self.wait()
         self.inherit(before)
         self.check_search()
-        self.durable = self.settled = len(self.log) if self.m.ask("wait", durable=True) else 0
+        self.op_wait_durable()
 
     def op_kill(self):
         self.count["kills"] += 1
@@ -626,7 +637,7 @@ class Stream:
                 # read back from the disk; what an heir was given at this opening is written behind
                 self.log = [(o, o.vec, o.bound, False) for o in sorted(live, key=lambda o: o in heir) if o.vec is not None]
                 for o in live:
-                    o.acked = 0
+                    o.acked, o.hashed = 0, o.hash_kept
                 self.durable = self.settled = sum(e[0] not in heir for e in self.log)
                 return
         lines = [f"{sorted(o.paths)}: seen {'none' if seen[o] is None else seen[o][0]}, events "
