@@ -189,12 +189,13 @@ static void former_set(struct eng_obj *o, const struct eng_obj *dir, const char 
 	o->former_dir = dir->oid;
 }
 /* The name is another file's now, and nobody has said what became of the one that had it.  Should that be gone, the other inherits: until
- * this is known the catalog keeps the name for both, so that whoever opens it after a crash knows as much.  [objects, write] */
+ * this is known the catalog keeps the name for both, so that whoever opens it after a crash knows as much.  One that has another name, and
+ * was renamed away from a third, lives on: who has that one stays its heir.  [objects, write] */
 static void name_pass(struct engine *e, struct eng_link *l, const struct eng_obj *to)
 {
 	struct eng_obj *o = l->obj;
 	if (o->kind != STORE_OBJ_file || to->kind != STORE_OBJ_file || to->vecs || to->has_payload ||
-	        (!o->vecs && !o->has_payload)) {
+	        (!o->vecs && !o->has_payload) || (o->former && (o->links != l || l->obj_next))) {
 		link_del_noted(e, l);
 		return;
 	}
@@ -423,6 +424,15 @@ static void apply_unlink(struct engine *e, const struct note *n)
 	lost_a_name(e, o);
 	nameless(e, o, n->late);
 }
+/* a walk may have seen it before this note: then it took the name for the file's former one, and who has it now for the heir */
+static void name_not_former(struct engine *e, struct eng_obj *o, const struct eng_obj *dir, const char *name)
+{
+	if (!o->former || o->former_dir != dir->oid || strcmp(o->former, name) != 0)
+		return;
+	note_name_kept(e, o);
+	mem_free(MEM_objects, o->former);
+	o->former = NULL;
+}
 static void apply_rename(struct engine *e, const struct note *n)
 {
 	struct eng_obj *op = obj_by_key(&e->t, &n->parent), *o = obj_by_key(&e->t, &n->key);
@@ -468,6 +478,8 @@ static void apply_rename(struct engine *e, const struct note *n)
 		else
 			obj_drop(e, over);
 	} else if (over && !n->exchange) {
+		if (np && n->parent.len)
+			name_not_former(e, over, np, n->new_name);
 		lost_a_name(e, over);
 		nameless(e, over, !n->parent.len);
 	}

@@ -290,6 +290,48 @@ static void moved_house(void)
 	et_done(&a);
 	et_done(&b);
 }
+/* A walk sees a file saved over one of two names before the front tells of it: who has the other's former name stays the heir. */
+static void walk_before_note(bool had_former)
+{
+	struct et t;
+	struct stat before;
+	et_new(&t, ENG_all);
+	et_write(&t, "one", "what the vector is of");
+	T_EQ(et_put(&t, "one", mem[0], DIM), 0, "set");
+	T_EQ(et_wait(&t, false, false), 0, "wait");
+	if (had_former) {
+		et_rename(&t, "one", "two");
+		et_write(&t, "one", "who has the former name");
+	} else {
+		et_rename(&t, "one", "away");
+		et_rename(&t, "away", "two");
+	}
+	et_link(&t, "two", "link");
+	et_write(&t, "new", "saved over the link");
+	T_EQ(et_wait(&t, false, false), 0, "wait");
+	struct eng_rename r = {.old_name = "new",
+	        .new_name = "link",
+	        .moved = et_key(&t, "new"),
+	        .over = et_key(&t, "link"),
+	        .over_left = 1};
+	r.old_parent = r.new_parent = et_key(&t, "");
+	fstatat(t.root, "new", &before, AT_SYMLINK_NOFOLLOW);
+	T_EQ(renameat(t.root, "new", t.root, "link"), 0, "saved");
+	T_EQ(et_wait(&t, false, true), 0, "walked");
+	fstatat(t.root, "link", &r.moved_st, AT_SYMLINK_NOFOLLOW);
+	eng_note_rename(t.e, &r);
+	eng_note_attr(t.e, &r.moved, &before, &r.moved_st);
+	T_EQ(et_wait(&t, false, false), 0, "told");
+	T_EQ(et_get(&t, "two"), 0, "the file keeps its vector while it has a name");
+	et_unlink(&t, "two");
+	T_EQ(et_wait(&t, false, false), 0, "removed");
+	T_EQ(et_get(&t, "link"), -VX_ERR_no_vector, "who was saved over one of two names inherits nothing");
+	if (had_former) {
+		T_EQ(et_get(&t, "one"), 0, "who has the former name inherits");
+		T_EQ(t.j.ret_state, ENG_STATE_stale, "as stale");
+	}
+	et_done(&t);
+}
 int main(void)
 {
 	struct et t;
@@ -301,5 +343,7 @@ int main(void)
 	unbinds(&t);
 	et_done(&t);
 	moved_house();
+	walk_before_note(true);
+	walk_before_note(false);
 	return tap_done();
 }
