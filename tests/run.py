@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -208,6 +209,18 @@ def fuse_usable(run):
         return False
 
 
+def ended(pid, seconds):
+    """Whether a process ends within that time."""
+    try:
+        fd = os.pidfd_open(pid)
+    except OSError:
+        return True
+    try:
+        return bool(select.select([fd], [], [], seconds)[0])
+    finally:
+        os.close(fd)
+
+
 def left_behind(run, tmp):
     """Mounts and processes a test forgot; they are taken down and counted as a failure."""
     mounts = [l.split()[4] for l in open("/proc/self/mountinfo") if l.split()[4].startswith(tmp)]
@@ -219,13 +232,13 @@ def left_behind(run, tmp):
             line = (p / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if len(line) > 1 and line[1] == b"mount" and any(a.startswith(tmp.encode()) for a in line) and b"vexfs" in line[0]:
-            procs.append(int(p.name))
-    for pid in procs:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except OSError:
-            pass
+        if len(line) > 1 and line[1] == b"mount" and any(a.startswith(tmp.encode()) for a in line) and b"vexfs" in line[0] \
+                and not ended(int(p.name), 20):  # one that was unmounted a moment ago may still be writing
+            procs.append(b" ".join(line).decode(errors="replace"))
+            try:
+                os.kill(int(p.name), signal.SIGKILL)
+            except OSError:
+                pass
     kind = BAD if mounts or procs else OK
     run.tally.add(kind, f"left behind: {mounts} {procs}")
     print(f"{kind} - nothing left behind{f': {mounts} {procs}' if kind == BAD else ''}")
