@@ -105,11 +105,13 @@ struct hnsw_scorer {
 	uint8_t *cold; /* room for codes read from a cold graph; NULL: the view is memory */
 };
 
-#define HNSW_CANDS (3u * 128u + 8u) /* a node's links, a deleted neighbour's, and the new one */
+#define HNSW_PASSED 8u
+#define HNSW_CANDS  (3u * 128u + 8u) /* a node's links, a deleted neighbour's, and the new one */
 struct hnsw_write_area {
 	struct hnsw_cand cand[HNSW_CANDS], keep[HNSW_BATCH];
 	uint32_t outs[HNSW_BATCH];
 	uint16_t alive[CONF_EF_MAX];
+	uint32_t crowd; /* the hub of more equal nodes than a selection takes; HNSW_EMPTY: it met none */
 };
 /* a work area; one search or one writer owns it at a time */
 struct hnsw_work {
@@ -119,6 +121,8 @@ struct hnsw_work {
 	uint32_t tags_cap;
 	uint16_t tag;
 	struct hnsw_pool pool, res;
+	struct hnsw_cand passed[HNSW_PASSED]; /* crowds that a beam passes by: the distance, one of them */
+	uint32_t passed_n;
 	struct hnsw_cand *heap;
 	uint32_t heap_n, ef_cap;
 	float *qf, *qf2; /* [dim] */
@@ -229,6 +233,7 @@ void hnsw_view_swap(struct index *ix, struct hnsw_view *nv); /* publishes nv, wa
 #define HNSW_INDEG_LEAST 3u
 #define HNSW_INDEG_FULL  (UINT16_MAX - 64u) /* from here on it is not known, and stays so while the row is linked */
 _Atomic uint16_t *hnsw_indeg(const struct index *ix, uint32_t row);
+void hnsw_indeg_add(struct index *ix, uint32_t row);
 void hnsw_indeg_sub(struct index *ix, uint32_t row);
 int hnsw_recode(struct index *ix, const uint32_t *sample, uint32_t sample_n, bool force);
 /* hnsw_codes_trial - do projected codes keep neighbours apart here? If not, all rows are coded in full, for good. */
@@ -346,11 +351,40 @@ uint32_t hnsw_greedy(struct index *ix, const struct hnsw_view *v, struct hnsw_sc
  * w->pool.cap is ef after it. */
 void hnsw_descend(struct index *ix, const struct hnsw_view *v, struct hnsw_scorer *s, struct hnsw_work *w,
         uint64_t entry, uint32_t stop, uint32_t ef, uint32_t skip);
-/* hnsw_beam - fill w->pool with the ef nearest nodes of a level, started from the pool's content. */
+/* hnsw_beam - fill w->pool with the ef nearest nodes of a level, started from the pool's content.  @keep: of a crowd of equals so
+ * many stay, the others are passed by; 0: none are. */
 int hnsw_beam(struct index *ix, const struct hnsw_view *v, struct hnsw_scorer *s, struct hnsw_work *w, uint32_t level,
-        const _Atomic int *cancel, uint64_t *hops);
+        uint32_t keep, const _Atomic int *cancel, uint64_t *hops);
+/* hnsw_beam_near - the same for a writer, which looks for neighbours. */
+void hnsw_beam_near(struct index *ix, const struct hnsw_view *v, struct hnsw_scorer *s, struct hnsw_work *w,
+        uint32_t level, uint64_t *hops);
+
+/* --- equal nodes (hnsw_crowd.c) --- */
+bool hnsw_equal(const struct index *ix, const struct hnsw_view *v, uint32_t a, uint32_t b);
+/* hnsw_crowd_most - nodes equal to each other that one selection takes. */
+uint32_t hnsw_crowd_most(const struct hnsw_view *v);
+/* hnsw_thin - w->wr->alive: places of n sorted candidates, in order, without those of a crowd that are too many. Return how many. */
+uint32_t hnsw_thin(const struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, const struct hnsw_cand *cand,
+        uint32_t n);
+/* hnsw_pass_by - of crowds in the pool @keep stay, the hubs or the first; others will be passed by. Return how many crowds so far. */
+uint32_t hnsw_pass_by(const struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, uint32_t keep, bool hubs);
+/* hnsw_drop_passed - of n ids and distances just scored those of crowds passed by are left out. Return how many are left. */
+uint32_t hnsw_drop_passed(const struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, uint32_t n);
+/* hnsw_hub - of n ids that which most links point at among those equal to x; HNSW_EMPTY: none is. */
+uint32_t hnsw_hub(const struct index *ix, const struct hnsw_view *v, uint32_t x, const uint32_t *ids, uint32_t n);
+/* hnsw_hub_of - the same of y and those it leads to on level 0. */
+uint32_t hnsw_hub_of(const struct index *ix, const struct hnsw_view *v, uint32_t x, uint32_t y);
+/* hnsw_join - x, equal to y and with links of its own already, gets a place in the chain behind y on level 0. */
+void hnsw_join(struct index *ix, const struct hnsw_view *v, uint32_t y, uint32_t x);
+/* hnsw_own_equals - of n links chosen anew for x, one of a crowd, those to its equals give way to the ones it has: it is they that carry
+ * the chain.  keep has room for HNSW_BATCH. Return how many there are. */
+uint32_t hnsw_own_equals(const struct index *ix, const struct hnsw_view *v, uint32_t x, uint32_t level,
+        struct hnsw_cand *keep, uint32_t n);
+bool hnsw_leads_to(const hnsw_link *l, uint32_t most, uint32_t id);
 
 /* --- linking (hnsw_insert.c) --- */
+void hnsw_node_lock(struct index *ix, uint32_t row); /* among writers of a parallel build; else nothing */
+void hnsw_node_unlock(struct index *ix, uint32_t row);
 int hnsw_changed(struct index *ix);
 int hnsw_link_row(struct index *ix, struct hnsw_work *w, uint32_t row);
 /* hnsw_refresh_row - a linked row gets the links a new one would, beside its own as far as there is room. Single writer. */

@@ -4,8 +4,9 @@
 #include <string.h>
 #include "index/hnsw.h"
 
-#define REPAIR_EF   200u /* nodes looked at for one that takes the link */
-#define REPAIR_NEAR 4u /* rounds in which the nearest does */
+#define REPAIR_EF     200u /* nodes looked at for one that takes the link */
+#define REPAIR_EQUALS 8u /* the nearest, among whose links one equal to it may be */
+#define REPAIR_NEAR   4u /* rounds in which the nearest does */
 
 struct reach {
 	uint32_t *queue, head, tail;
@@ -155,7 +156,14 @@ static bool attach(struct index *ix, const struct hnsw_view *v, struct hnsw_work
 	hnsw_tags_next(w);
 	(void)hnsw_visit(w, x); /* not itself */
 	hnsw_offer(&w->pool, d, from);
-	(void)hnsw_beam(ix, v, &s, w, 0, NULL, &hops); /* without cancel it cannot fail */
+	hnsw_beam_near(ix, v, &s, w, 0, &hops);
+	for (uint32_t i = 0; i < w->pool.n && i < REPAIR_EQUALS; i++) {
+		uint32_t hub = hnsw_hub_of(ix, v, x, w->pool.c[i].id);
+		if (hub != HNSW_EMPTY && hub != x) {
+			hnsw_join(ix, v, hub, x);
+			return true;
+		}
+	}
 	for (uint32_t i = 0; room && i < w->pool.n; i++)
 		if (w->pool.c[i].id != x && hnsw_link_n(hnsw_links0(v, w->pool.c[i].id), v->M0) < v->M0 &&
 		        hnsw_force_link(ix, v, w->pool.c[i].id, x))

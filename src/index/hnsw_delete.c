@@ -15,13 +15,14 @@
 #include <string.h>
 #include "index/hnsw.h"
 
-#define NEAR_MOST  4u /* rows whose neighbours are looked at first */
-#define NEAR_LOOKS 4096u /* what that costs a row at most, in rows of a pass */
-#define LOOK_NOW   (UINT32_MAX / 2) /* so many changes that it is time to look at reachability */
-#define HUB_LEAST  64u /* links that point at a hub, and a share of all nodes */
-#define HUB_SHARE  16u
-#define REFRESHED  2u /* neighbours of a dying row that look for links anew; one, where many rows go at once */
-#define THROUGH    16u /* dying rows looked through for living ones */
+#define NEAR_MOST   4u /* rows whose neighbours are looked at first */
+#define NEAR_LOOKS  4096u /* what that costs a row at most, in rows of a pass */
+#define LOOK_NOW    (UINT32_MAX / 2) /* so many changes that it is time to look at reachability */
+#define HUB_LEAST   64u /* links that point at a hub, and a share of all nodes */
+#define HUB_SHARE   16u
+#define REFRESHED   2u /* neighbours of a dying row that look for links anew; one, where many rows go at once */
+#define CHAIN_LEAST 2u /* links to one of a crowd: from before and from behind */
+#define THROUGH     16u /* dying rows looked through for living ones */
 
 static bool dying(const struct index *ix, uint32_t row)
 {
@@ -84,6 +85,28 @@ static uint32_t choose(struct index *ix, const struct hnsw_view *v, struct hnsw_
 	}
 	return HNSW_EMPTY;
 }
+/* The one equal to a dying row that x links in its place: for one of the crowd itself the next of the chain, which it does not have yet;
+ * for another the hub, if it has none of the crowd.  HNSW_EMPTY: none. */
+static uint32_t in_place_of(const struct index *ix, const struct hnsw_view *v, const struct hnsw_work *w, uint32_t row,
+        uint32_t x, uint32_t outs_n, uint32_t own)
+{
+	const uint32_t *outs = w->wr->outs;
+	uint32_t hub = hnsw_hub(ix, v, row, outs, outs_n), best = HNSW_EMPTY;
+	if (hub == HNSW_EMPTY)
+		return hub;
+	bool inside = hnsw_equal(ix, v, row, x);
+	for (uint32_t j = 0; !inside && j < own; j++)
+		if (hnsw_equal(ix, v, row, w->wr->keep[j].id))
+			return HNSW_EMPTY;
+	for (uint32_t k = 0; inside && k < outs_n; k++) {
+		bool have = outs[k] == x || !hnsw_equal(ix, v, row, outs[k]);
+		for (uint32_t j = 0; j < own && !have; j++)
+			have = w->wr->keep[j].id == outs[k];
+		if (!have && (best == HNSW_EMPTY || *hnsw_indeg(ix, outs[k]) < *hnsw_indeg(ix, best)))
+			best = outs[k];
+	}
+	return inside ? best : hub;
+}
 /* x drops its links to dying rows and takes another in the place of each.  Its other links stay: choosing all of them again would
  * thin the graph out with every deletion. */
 static void mend(struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, uint32_t x, uint32_t level)
@@ -103,9 +126,13 @@ static void mend(struct index *ix, const struct hnsw_view *v, struct hnsw_work *
 		uint32_t row = atomic_load_explicit(&l[i], memory_order_relaxed), n = 0;
 		if (!dying(ix, row))
 			continue;
-		uint32_t outs_n = outs_of(ix, v, w, row, level);
+		uint32_t outs_n = outs_of(ix, v, w, row, level), other;
 		if (!outs_n)
 			ix->changes = LOOK_NOW; /* all around it is dying: what lies behind may be cut off */
+		if ((other = in_place_of(ix, v, w, row, x, outs_n, own)) != HNSW_EMPTY) {
+			sel[own++].id = other;
+			continue;
+		}
 		for (uint32_t k = 0; k < outs_n; k++) {
 			uint32_t to = w->wr->outs[k];
 			bool have = to == x;
@@ -233,9 +260,27 @@ static void new_entry(struct index *ix, const struct hnsw_view *v)
 	}
 	atomic_store_explicit(&ix->entry, best | (uint64_t)best_level << 32, memory_order_release);
 }
+/* one of a crowd that lost a neighbour of the chain; false: no hub is near */
+static bool chain_again(struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, uint32_t z)
+{
+	uint32_t n = 0, hub;
+	hnsw_link *l = hnsw_links0(v, z);
+	for (uint32_t j = 0; j < v->M0; j++) {
+		uint32_t y = atomic_load_explicit(&l[j], memory_order_relaxed);
+		if (y == HNSW_EMPTY)
+			break;
+		if (!dying(ix, y))
+			w->ids[n++] = y;
+	}
+	if ((hub = hnsw_hub(ix, v, z, w->ids, n)) == HNSW_EMPTY)
+		return false;
+	if (atomic_load(hnsw_indeg(ix, z)) < CHAIN_LEAST)
+		hnsw_join(ix, v, hub, z);
+	return atomic_load(hnsw_indeg(ix, z));
+}
 /* what a dying row pointed at and little else does gets links from its own neighbours. false: none of them has room, as all hold the
  * last link to somebody: so it is where many vectors are equal, and a few nodes lead to all others */
-static bool adopt(struct index *ix, const struct hnsw_view *v, uint32_t row)
+static bool adopt(struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, uint32_t row)
 {
 	hnsw_link *out = hnsw_links0(v, row);
 	bool ok = true;
@@ -244,7 +289,9 @@ static bool adopt(struct index *ix, const struct hnsw_view *v, uint32_t row)
 		if (z == HNSW_EMPTY)
 			break;
 		hnsw_link *l = hnsw_links0(v, z);
-		for (uint32_t j = 0; !dying(ix, z) && j < v->M0 && atomic_load(hnsw_indeg(ix, z)) < HNSW_INDEG_LEAST;
+		bool chained = !dying(ix, z) && hnsw_equal(ix, v, row, z) && chain_again(ix, v, w, z);
+		for (uint32_t j = 0;
+		        !chained && !dying(ix, z) && j < v->M0 && atomic_load(hnsw_indeg(ix, z)) < HNSW_INDEG_LEAST;
 		        j++) {
 			uint32_t y = atomic_load_explicit(&l[j], memory_order_relaxed);
 			if (y == HNSW_EMPTY)
@@ -255,15 +302,6 @@ static bool adopt(struct index *ix, const struct hnsw_view *v, uint32_t row)
 		ok &= dying(ix, z) || atomic_load(hnsw_indeg(ix, z));
 	}
 	return ok;
-}
-static bool leads_to(const hnsw_link *l, uint32_t most, uint32_t id)
-{
-	for (uint32_t i = 0; i < most; i++) {
-		uint32_t to = atomic_load_explicit(&l[i], memory_order_relaxed);
-		if (to == id || to == HNSW_EMPTY)
-			return to == id;
-	}
-	return false;
 }
 /* a node that none of a dying row's other neighbours leads to is linked by the first of them that has room */
 static void hand_over(struct index *ix, const struct hnsw_view *v, uint32_t row, uint32_t level)
@@ -282,7 +320,7 @@ static void hand_over(struct index *ix, const struct hnsw_view *v, uint32_t row,
 			if (j == i)
 				continue;
 			const hnsw_link *l = hnsw_links(v, ids[j], level);
-			other = leads_to(l, most, ids[i]);
+			other = hnsw_leads_to(l, most, ids[i]);
 			if (heir == HNSW_EMPTY && hnsw_link_n(l, most) < most)
 				heir = ids[j];
 		}
@@ -294,6 +332,35 @@ static void hand_over(struct index *ix, const struct hnsw_view *v, uint32_t row,
 		else
 			(void)hnsw_force_link(ix, v, heir, ids[i]);
 	}
+}
+/* The hub among a dying row's equals leads to where the row led: it is there that others come to the crowd, and from there that they go on.
+ * Return whether there is one. */
+static bool inherit(struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, uint32_t row, uint32_t level)
+{
+	uint32_t most = level ? v->M : v->M0, outs_n = outs_of(ix, v, w, row, level), n = 0;
+	uint32_t hub = hnsw_hub(ix, v, row, w->wr->outs, outs_n);
+	struct hnsw_cand *c = w->wr->cand;
+	struct hnsw_scorer s;
+	if (hub == HNSW_EMPTY)
+		return false;
+	hnsw_link *l = hnsw_links(v, hub, level);
+	uint32_t had = hnsw_link_n(l, most);
+	for (; n < had; n++)
+		w->ids[n] = atomic_load_explicit(&l[n], memory_order_relaxed);
+	for (uint32_t i = 0; i < outs_n && n < HNSW_BATCH; i++)
+		if (!among(w->ids, n, w->wr->outs[i]) && !hnsw_equal(ix, v, row, w->wr->outs[i]))
+			w->ids[n++] = w->wr->outs[i];
+	if (n == had)
+		return true;
+	codes_node(ix, v, &s, hub, w->qf, w->qe);
+	codes_score(&s, w->ids, n, w->dist);
+	for (uint32_t i = 0; i < n; i++)
+		c[i] = (struct hnsw_cand){w->dist[i], w->ids[i]};
+	if (n <= most)
+		hnsw_set_links(ix, v, hub, level, c, n);
+	else
+		hnsw_reselect(ix, v, w, hub, level, c, n, HNSW_EMPTY);
+	return true;
 }
 static void mend_for(struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, const uint32_t *rows, uint32_t n)
 {
@@ -344,9 +411,13 @@ static void take_out(struct index *ix, struct hnsw_view *v, struct hnsw_work *w,
 	mend_for(ix, v, w, rows, n);
 	for (uint32_t i = 0; i < n; i++)
 		for (uint32_t l = level_of(v, rows[i]); l-- > 0;)
+			if (inherit(ix, v, w, rows[i], l) && n > 1)
+				ix->changes = LOOK_NOW; /* a length of the chain may have gone */
+	for (uint32_t i = 0; i < n; i++)
+		for (uint32_t l = level_of(v, rows[i]); l-- > 0;)
 			hand_over(ix, v, rows[i], l);
 	for (uint32_t i = 0; i < n; i++)
-		if (!adopt(ix, v, rows[i]))
+		if (!adopt(ix, v, w, rows[i]))
 			ix->changes = LOOK_NOW;
 	uint32_t entry = (uint32_t)atomic_load(&ix->entry);
 	if (entry != HNSW_EMPTY && dying(ix, entry))

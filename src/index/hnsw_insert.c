@@ -38,12 +38,12 @@ static pthread_mutex_t *lock_of(struct index *ix, uint32_t row)
 {
 	return &ix->node_lock[row * 2654435761u >> 22];
 }
-static void lock_node(struct index *ix, uint32_t row)
+void hnsw_node_lock(struct index *ix, uint32_t row)
 {
 	if (ix->parallel)
 		pthread_mutex_lock(lock_of(ix, row));
 }
-static void unlock_node(struct index *ix, uint32_t row)
+void hnsw_node_unlock(struct index *ix, uint32_t row)
 {
 	if (ix->parallel)
 		pthread_mutex_unlock(lock_of(ix, row));
@@ -67,7 +67,7 @@ void hnsw_sort(struct hnsw_cand *c, uint32_t n)
 		}
 	}
 }
-static void indeg_add(struct index *ix, uint32_t row)
+void hnsw_indeg_add(struct index *ix, uint32_t row)
 {
 	_Atomic uint16_t *d = hnsw_indeg(ix, row);
 	if (atomic_load_explicit(d, memory_order_relaxed) < HNSW_INDEG_FULL)
@@ -98,7 +98,7 @@ void hnsw_set_links(struct index *ix, const struct hnsw_view *v, uint32_t row, u
 	uint32_t most = level ? v->M : v->M0, old = hnsw_link_n(l, most);
 	if (!level) {
 		for (uint32_t i = 0; i < n; i++)
-			indeg_add(ix, sel[i].id);
+			hnsw_indeg_add(ix, sel[i].id);
 		for (uint32_t i = 0; i < old; i++)
 			hnsw_indeg_sub(ix, atomic_load_explicit(&l[i], memory_order_relaxed));
 	}
@@ -115,9 +115,7 @@ uint32_t hnsw_select(struct index *ix, const struct hnsw_view *v, struct hnsw_wo
 	struct hnsw_scorer s;
 	uint32_t taken = 0;
 	/* w->wr->alive: indices of candidates not struck out, in order */
-	for (uint32_t i = 0; i < n; i++)
-		w->wr->alive[i] = (uint16_t)i;
-	for (uint32_t left = n; left && taken < most;) {
+	for (uint32_t left = hnsw_thin(ix, v, w, cand, n); left && taken < most;) {
 		struct hnsw_cand c = cand[w->wr->alive[0]];
 		uint32_t kept = 0;
 		ret[taken++] = c;
@@ -174,18 +172,18 @@ static void link_back(
         struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, uint32_t y, uint32_t x, uint32_t level)
 {
 	uint32_t most = level ? v->M : v->M0;
-	lock_node(ix, y);
+	hnsw_node_lock(ix, y);
 	hnsw_link *l = hnsw_links(v, y, level);
 	uint32_t n = hnsw_link_n(l, most);
 	for (uint32_t i = 0; i < n; i++) {
 		if (atomic_load_explicit(&l[i], memory_order_relaxed) == x) {
-			unlock_node(ix, y);
+			hnsw_node_unlock(ix, y);
 			return;
 		}
 	}
 	if (n < most) {
 		if (!level)
-			indeg_add(ix, x);
+			hnsw_indeg_add(ix, x);
 		atomic_store_explicit(&l[n], x, memory_order_release);
 	} else {
 		struct hnsw_scorer s;
@@ -198,19 +196,19 @@ static void link_back(
 			w->wr->cand[i] = (struct hnsw_cand){w->dist[i], w->ids[i]};
 		hnsw_reselect(ix, v, w, y, level, w->wr->cand, n + 1, HNSW_EMPTY);
 	}
-	unlock_node(ix, y);
+	hnsw_node_unlock(ix, y);
 }
 /* hnsw_force_link - x becomes a level-0 link of y even if y would not choose it: in the place of the last that can spare it. */
 bool hnsw_force_link(struct index *ix, const struct hnsw_view *v, uint32_t y, uint32_t x)
 {
 	hnsw_link *l = hnsw_links0(v, y);
 	bool done = false;
-	lock_node(ix, y);
+	hnsw_node_lock(ix, y);
 	uint32_t n = hnsw_link_n(l, v->M0);
 	for (uint32_t i = 0; i < n && !done; i++)
 		done = atomic_load_explicit(&l[i], memory_order_relaxed) == x;
 	if (!done && n < v->M0) {
-		indeg_add(ix, x);
+		hnsw_indeg_add(ix, x);
 		atomic_store_explicit(&l[n], x, memory_order_release);
 		done = true;
 	}
@@ -218,12 +216,12 @@ bool hnsw_force_link(struct index *ix, const struct hnsw_view *v, uint32_t y, ui
 		uint32_t at = i < n ? i : i - n, old = atomic_load_explicit(&l[at], memory_order_relaxed);
 		if (indeg_get(ix, old) <= (i < n ? 1 : HNSW_INDEG_LEAST))
 			continue;
-		indeg_add(ix, x);
+		hnsw_indeg_add(ix, x);
 		hnsw_indeg_sub(ix, old);
 		atomic_store_explicit(&l[at], x, memory_order_release);
 		done = true;
 	}
-	unlock_node(ix, y);
+	hnsw_node_unlock(ix, y);
 	return done;
 }
 static uint64_t mix(uint64_t x)
@@ -305,10 +303,17 @@ static uint32_t old_links(
 		n = add_new(w->wr->keep, n, most, c[had]);
 	return n;
 }
-static void links_back(struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, uint32_t row, uint32_t level)
+/* @hub: of the crowd that the row is one of; HNSW_EMPTY: of none */
+static void links_back(
+        struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, uint32_t row, uint32_t level, uint32_t hub)
 {
 	uint32_t most = level ? v->M : v->M0, near[2 * HNSW_M_MAX], n = 0;
 	hnsw_link *own = hnsw_links(v, row, level);
+	if (hub != HNSW_EMPTY) {
+		if (!level && !indeg_get(ix, row))
+			hnsw_join(ix, v, hub, row);
+		return;
+	}
 	for (; n < most; n++) {
 		near[n] = atomic_load_explicit(&own[n], memory_order_relaxed);
 		if (near[n] == HNSW_EMPTY)
@@ -316,6 +321,11 @@ static void links_back(struct index *ix, const struct hnsw_view *v, struct hnsw_
 	}
 	for (uint32_t i = 0; i < n; i++)
 		link_back(ix, v, w, near[i], row, level);
+	for (uint32_t i = 0; !level && i < n && !indeg_get(ix, row); i++) {
+		hub = hnsw_hub_of(ix, v, row, near[i]);
+		if (hub != HNSW_EMPTY)
+			hnsw_join(ix, v, hub, row);
+	}
 	for (uint32_t i = 0; !level && i < n && !indeg_get(ix, row); i++)
 		hnsw_force_link(ix, v, near[i], row);
 }
@@ -325,7 +335,7 @@ static void link_levels(struct index *ix, const struct hnsw_view *v, struct hnsw
 {
 	struct hnsw_scorer s;
 	uint32_t wide = ix->efc < HNSW_DESCENT ? ix->efc : HNSW_DESCENT; /* a pool never holds more than its cap */
-	uint32_t set = start + 1; /* the lowest level whose links were set */
+	uint32_t hub[HNSW_LEVEL_MAX + 1];
 	uint64_t hops = 0;
 	bool early = ix->deleted && draw(ix, row) < EARLY;
 	codes_query(ix, v, &s, rows_vec(ix->rows, row), w->qf, w->qe);
@@ -334,21 +344,24 @@ static void link_levels(struct index *ix, const struct hnsw_view *v, struct hnsw
 		w->pool.cap = l || !early ? ix->efc : EARLY_WIDE * ix->efc;
 		hnsw_tags_next(w);
 		(void)hnsw_visit(w, row); /* never its own neighbour */
-		(void)hnsw_beam(ix, v, &s, w, l, NULL, &hops); /* without cancel it cannot fail */
+		hnsw_beam_near(ix, v, &s, w, l, &hops);
+		w->wr->crowd = HNSW_EMPTY;
 		uint32_t n = hnsw_select(ix, v, w, w->pool.c, w->pool.n, v->M, w->wr->keep);
-		if (again && n == v->M && w->wr->keep[n - 1].d <= w->wr->keep[0].d)
-			break; /* a crowd of equals: what it hangs on is no choice by distance */
+		hub[l] = w->wr->crowd;
+		if (hub[l] != HNSW_EMPTY && !hnsw_equal(ix, v, row, hub[l]))
+			hub[l] = HNSW_EMPTY;
 		if (!l && early)
 			n = early_links(ix, v, w, row, start, n);
+		if (again && hub[l] != HNSW_EMPTY)
+			n = hnsw_own_equals(ix, v, row, l, w->wr->keep, n);
 		if (again)
 			n = old_links(ix, v, w, row, l, n);
 		hnsw_set_links(ix, v, row, l, w->wr->keep, n);
-		set = l;
 		if (w->pool.n > wide)
 			w->pool.n = wide;
 	}
-	for (uint32_t l = set; l <= start; l++)
-		links_back(ix, v, w, row, l);
+	for (uint32_t l = 0; l <= start; l++)
+		links_back(ix, v, w, row, l, hub[l]);
 }
 void hnsw_refresh_row(struct index *ix, struct hnsw_view *v, struct hnsw_work *w, uint32_t row)
 {

@@ -14,6 +14,8 @@
 #include "index/hnsw.h"
 
 #define CANCEL_HOPS    64u
+#define CROWD_HOPS     16u /* expansions between looks for a crowd of equals in the pool */
+#define CROWD_LEAST    16u
 #define RERANK_AHEAD   4u
 #define ROW_AHEAD      1024u /* bytes of a stored vector fetched ahead; the streamer follows */
 #define TRIAL_EF       160u
@@ -156,11 +158,14 @@ uint32_t hnsw_greedy(struct index *ix, const struct hnsw_view *v, struct hnsw_sc
 	*ret_d = best;
 	return cur;
 }
-int hnsw_beam(struct index *ix, const struct hnsw_view *v, struct hnsw_scorer *s, struct hnsw_work *w, uint32_t level,
-        const _Atomic int *cancel, uint64_t *hops)
+/* @hubs: of crowds those stay that most links point at, which only a writer knows */
+static inline __attribute__((always_inline)) int beam(struct index *ix, const struct hnsw_view *v,
+        struct hnsw_scorer *s, struct hnsw_work *w, uint32_t level, uint32_t keep, const _Atomic int *cancel,
+        uint64_t *hops, bool hubs)
 {
 	struct hnsw_pool *p = &w->pool;
 	uint64_t h = 0;
+	uint32_t passed = w->passed_n = 0;
 	for (uint32_t i = 0; i < p->n; i++)
 		(void)hnsw_visit(w, p->c[i].id); /* the starting points, new by definition */
 	p->next = 0;
@@ -173,10 +178,14 @@ int hnsw_beam(struct index *ix, const struct hnsw_view *v, struct hnsw_scorer *s
 		p->c[p->next++].id = id | HNSW_SEEN;
 		if (++h % CANCEL_HOPS == 0 && cancel && atomic_load_explicit(cancel, memory_order_relaxed))
 			return -VX_ERR_cancelled;
+		if (h % CROWD_HOPS == 0 && keep)
+			passed = hnsw_pass_by(ix, v, w, keep, hubs);
 		uint32_t n = gather(ix, v, w, id, level);
 		if (!n)
 			continue;
 		codes_score(s, w->ids, n, w->dist);
+		if (passed)
+			n = hnsw_drop_passed(ix, v, w, n);
 		for (uint32_t i = 0; i < n; i++) {
 			uint32_t at = hnsw_offer(p, w->dist[i], w->ids[i]);
 			/* it may be expanded soon: one expansion ahead is time enough for its links to arrive */
@@ -193,6 +202,17 @@ int hnsw_beam(struct index *ix, const struct hnsw_view *v, struct hnsw_scorer *s
 	*hops += h;
 	return 0;
 }
+int hnsw_beam(struct index *ix, const struct hnsw_view *v, struct hnsw_scorer *s, struct hnsw_work *w, uint32_t level,
+        uint32_t keep, const _Atomic int *cancel, uint64_t *hops)
+{
+	return beam(ix, v, s, w, level, keep, cancel, hops, false);
+}
+void hnsw_beam_near(struct index *ix, const struct hnsw_view *v, struct hnsw_scorer *s, struct hnsw_work *w,
+        uint32_t level, uint64_t *hops)
+{
+	uint32_t keep = 2 * hnsw_crowd_most(v);
+	(void)beam(ix, v, s, w, level, keep, NULL, hops, true); /* without cancel it cannot fail */
+}
 void hnsw_descend(struct index *ix, const struct hnsw_view *v, struct hnsw_scorer *s, struct hnsw_work *w,
         uint64_t entry, uint32_t stop, uint32_t ef, uint32_t skip)
 {
@@ -207,7 +227,7 @@ void hnsw_descend(struct index *ix, const struct hnsw_view *v, struct hnsw_score
 	for (uint32_t level = (uint32_t)(entry >> 32); level > stop; level--) {
 		hnsw_tags_next(w);
 		(void)hnsw_visit(w, skip);
-		(void)hnsw_beam(ix, v, s, w, level, NULL, &hops); /* without cancel it cannot fail */
+		(void)hnsw_beam(ix, v, s, w, level, 0, NULL, &hops); /* without cancel it cannot fail */
 	}
 }
 
@@ -398,7 +418,7 @@ static void trial_walk(struct index *ix, const struct hnsw_view *v, struct hnsw_
 	w->pool.cap = ef;
 	hnsw_tags_next(w);
 	(void)hnsw_visit(w, row);
-	(void)hnsw_beam(ix, v, s, w, 0, NULL, &hops); /* without cancel it cannot fail */
+	(void)hnsw_beam(ix, v, s, w, 0, 0, NULL, &hops); /* without cancel it cannot fail */
 }
 /* The trial: rows of the graph as queries, a wide search, all of its result ranked exactly; of the true ten, how many would the
  * usual re-rank have found?  Their distances are those of this very set, which no sample can show. */
@@ -489,6 +509,12 @@ static uint64_t scan_price(const struct hnsw_view *v, uint64_t matches)
 {
 	return codes_exact(&v->codes) ? matches : matches + matches / 2;
 }
+/* equal nodes that a search keeps: as many as it may rank. What is read by pread is not compared */
+static uint32_t crowd_keep(const struct hnsw_view *v, uint32_t k)
+{
+	uint32_t n = codes_exact(&v->codes) ? k : rerank_n(&v->codes, k, UINT32_MAX);
+	return v->map && hnsw_cold(v) ? 0 : n < CROWD_LEAST ? CROWD_LEAST : n;
+}
 /* one graph's answer; rows outside it (q->extra) with it. q->exact: it is that of all rows. */
 static int search_graph(struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, struct index_query *q,
         uint32_t ef, uint32_t graphs, struct index_hit *ret)
@@ -525,11 +551,11 @@ static int search_graph(struct index *ix, const struct hnsw_view *v, struct hnsw
 	}
 	if (!filtered) {
 		hnsw_tags_next(w);
-		VX_TRY(hnsw_beam(ix, v, &s, w, 0, q->cancel, &q->hops));
+		VX_TRY(hnsw_beam(ix, v, &s, w, 0, crowd_keep(v, q->k), q->cancel, &q->hops));
 		q->distances += s.distances;
 		rc = answer(ix, v, w, q, &w->pool, &w->res, ret);
-		/* dead rows in the pool took places: walk again past them */
-		if (rc < 0 || (uint32_t)rc == q->k || w->pool.n < w->pool.cap)
+		/* dead rows in the pool, or of a crowd, took places: walk again past them */
+		if (rc < 0 || (uint32_t)rc == q->k || (w->pool.n < w->pool.cap && !w->passed_n))
 			return rc;
 		s.distances = 0;
 		filtered = true;

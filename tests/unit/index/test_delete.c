@@ -243,59 +243,10 @@ static void edges(uint64_t seed)
 	gen_done(&g);
 	fix_done(&f);
 }
-/* how many rows of [from, to) find themselves */
-static uint32_t found(const struct fix *f, struct index *ix, uint32_t from, uint32_t to)
-{
-	uint32_t got = 0;
-	for (uint32_t i = from; i < to; i++) {
-		struct index_hit hit[1];
-		struct index_query q = {.q = rows_vec(&f->rows, i), .k = 1, .ef = 64, .live = &f->live};
-		got += index_search(ix, &q, hit) == 1 && hit[0].row == i;
-	}
-	return got;
-}
-/* equal vectors by the thousand: all lead to a few, which go first, alone, then the rest in lots, while others stay findable */
-static void equal(uint64_t seed)
-{
-	enum { CROWD = 2000, OTHERS = 200 };
-	struct fix f;
-	struct gen g;
-	struct index *ix;
-	uint32_t rows[CROWD];
-	int rc = 0;
-	fix_init(&f, 8, VXD_f32, VXM_l2, N, seed);
-	gen_init(&g, &f, 8);
-	fix_fill(&f, &g, 0, CROWD + OTHERS);
-	for (uint32_t i = 0; i < CROWD; i++) {
-		float *x = (float *)(uintptr_t)rows_vec(&f.rows, i);
-		for (int j = 0; j < 8; j++)
-			x[j] = 1;
-		rows[i] = i;
-	}
-	build(&f, &ix);
-	uint32_t before = found(&f, ix, CROWD, CROWD + OTHERS);
-	for (uint32_t i = 0; i < 100 && !rc; i++) {
-		fix_live(&f, i, 0);
-		rc = index_delete(ix, i);
-	}
-	T_EQ(rc, 0, "a hundred, one by one");
-	clean(ix, "those that all lead to are gone");
-	for (uint32_t i = 100; i < CROWD; i += 475)
-		take(&f, ix, rows + i, 475, "a lot of equals");
-	T_EQ(index_count(ix), OTHERS, "the others are left");
-	uint32_t got = found(&f, ix, CROWD, CROWD + OTHERS);
-	/* each is reachable; by a link or two where all that it was linked to is gone */
-	T_OK(before >= OTHERS / 2 && got >= before * 9 / 10, "they are found: %u of %u, %u before", got,
-	        (unsigned)OTHERS, before);
-	index_free(ix);
-	gen_done(&g);
-	fix_done(&f);
-}
 int main(void)
 {
 	uint64_t seed = tap_seed(20261128);
 	edges(seed);
-	equal(seed);
 	halved(seed, 1);
 	halved(seed, 500);
 	replaced(seed);
