@@ -80,7 +80,7 @@ static size_t seg_bytes(const struct hnsw_view *v, uint32_t s)
 }
 static size_t up_bytes(const struct hnsw_view *v, uint32_t s)
 {
-	return (size_t)rows_seg_count(s) * v->M * sizeof(hnsw_link);
+	return (size_t)rows_seg_count(s) * (v->M + 1) * sizeof(hnsw_link); /* rows, then whose they are */
 }
 #define SEG_HUGE ((size_t)1 << 20)
 #define SEG_RUN  ((size_t)2 << 20)
@@ -195,7 +195,7 @@ int hnsw_view_grow(struct index *ix, struct hnsw_view *v, uint32_t row)
 	return rc;
 }
 /* a run of upper link rows for a node of `levels` upper levels, all EMPTY; freed runs first. A run never spans two segments. */
-int hnsw_up_alloc(struct index *ix, struct hnsw_view *v, uint32_t levels, uint32_t *ret)
+int hnsw_up_alloc(struct index *ix, struct hnsw_view *v, uint32_t row, uint32_t levels, uint32_t *ret)
 {
 	int rc = 0;
 	uint32_t first;
@@ -215,6 +215,8 @@ int hnsw_up_alloc(struct index *ix, struct hnsw_view *v, uint32_t levels, uint32
 	if (!rc)
 		for (uint32_t i = 0; i < levels * v->M; i++)
 			atomic_store_explicit(&hnsw_up_row(v, first)[i], HNSW_EMPTY, memory_order_relaxed);
+	for (uint32_t i = 0; !rc && i < levels; i++)
+		*hnsw_up_owner(v, first + i) = row;
 	pthread_mutex_unlock(&ix->grow_lock);
 	if (!rc)
 		*ret = first;
@@ -412,7 +414,7 @@ void index_stats(const struct index *ix, struct index_stats *ret)
 		hnsw_seg_range(ix, v, s, &from, &to);
 		b += (uint64_t)(to - from) * (v->stride + (v->map ? 0 : 2));
 	}
-	b += (uint64_t)atomic_load(&v->up_n) * v->M * 4;
+	b += (uint64_t)atomic_load(&v->up_n) * (v->M + (v->map ? 0 : 1)) * 4;
 	*(v->map ? &ret->mapped_bytes : &ret->bytes) = b;
 	uint32_t n = atomic_load_explicit(&ix->part_n, memory_order_acquire);
 	ret->parts = n;
@@ -468,6 +470,9 @@ static int copy_view(struct index *ix, const struct hnsw_view *v, struct hnsw_vi
 			        up - rows_seg_first(s) < rows_seg_count(s) ? up - rows_seg_first(s) : rows_seg_count(s);
 			memcpy((void *)hnsw_up_row(nv, rows_seg_first(s)),
 			        (const void *)hnsw_up_row(v, rows_seg_first(s)), (size_t)n * v->M * 4);
+			if (!v->map) /* of a file's rows up_free_find tells whose they are */
+				memcpy(hnsw_up_owner(nv, rows_seg_first(s)), hnsw_up_owner(v, rows_seg_first(s)),
+				        (size_t)n * sizeof(uint32_t));
 		}
 	}
 	atomic_store(&nv->up_n, up);
@@ -536,7 +541,7 @@ int hnsw_recode(struct index *ix, const uint32_t *sample, uint32_t sample_n, boo
 	hnsw_view_swap(ix, nv);
 	return 0;
 }
-/* the published file does not carry the chains of free upper rows: what no node uses is free */
+/* the published file carries neither whose an upper row is nor the chains of free ones: what no node uses is free */
 static int up_free_find(struct index *ix, struct hnsw_view *v)
 {
 	uint32_t up = atomic_load(&v->up_n);
@@ -551,6 +556,7 @@ static int up_free_find(struct index *ix, struct hnsw_view *v)
 			for (uint32_t l = 1; l < (meta & HNSW_META_LEVEL); l++) {
 				uint32_t r = (meta >> HNSW_META_SHIFT) + l - 1;
 				used[r >> 3] = (uint8_t)(used[r >> 3] | 1u << (r & 7));
+				*hnsw_up_owner(v, r) = row;
 			}
 		}
 	}

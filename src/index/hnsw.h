@@ -8,7 +8,8 @@
  *     a          f32: the code's per-vector term (codes.c)
  *     code       the traversal code                  what a distance reads, one run of lines with `a`
  *
- * Upper levels are rows of M links in segments of their own: level l of a node is row upper + l - 1.
+ * Upper levels are rows of M links in segments of their own: level l of a node is row upper + l - 1.  Behind a segment's rows lies, in
+ * memory only, whose they are.
  *
  * Readers and the writer.  A reader takes a work area, stores the epoch in it, loads the view, walks, and stores 0.  Links are
  * atomic words; a node's code and links are written before the first link to it is published (release).  Memory that a reader may
@@ -201,6 +202,13 @@ static inline hnsw_link *hnsw_up_row(const struct hnsw_view *v, uint32_t r)
 	hnsw_link *b = atomic_load_explicit(&v->up[s], memory_order_acquire);
 	return b + (size_t)(r - rows_seg_first(s)) * v->M;
 }
+/* hnsw_up_owner - the node whose an upper link row is; of a resident view, and only where the row is not free. */
+static inline uint32_t *hnsw_up_owner(const struct hnsw_view *v, uint32_t r)
+{
+	uint32_t s = rows_seg(r);
+	hnsw_link *b = atomic_load_explicit(&v->up[s], memory_order_acquire);
+	return (uint32_t *)(b + (size_t)rows_seg_count(s) * v->M) + (r - rows_seg_first(s));
+}
 static inline hnsw_link *hnsw_meta(const struct hnsw_view *v, uint32_t row)
 {
 	return (hnsw_link *)(hnsw_block(v, row) + v->off_meta);
@@ -225,7 +233,7 @@ static inline bool hnsw_has(const struct hnsw_view *v, uint32_t row)
 int hnsw_view_new(const struct index *ix, uint8_t kind, struct hnsw_view **ret);
 void hnsw_view_free(struct hnsw_view *v);
 int hnsw_view_grow(struct index *ix, struct hnsw_view *v, uint32_t row); /* the segment of row exists after it */
-int hnsw_up_alloc(struct index *ix, struct hnsw_view *v, uint32_t levels, uint32_t *ret);
+int hnsw_up_alloc(struct index *ix, struct hnsw_view *v, uint32_t row, uint32_t levels, uint32_t *ret);
 void hnsw_up_release(struct index *ix, struct hnsw_view *v, uint32_t first, uint32_t levels);
 void hnsw_grace(struct index *ix);
 void hnsw_view_swap(struct index *ix, struct hnsw_view *nv); /* publishes nv, waits, frees the old one */

@@ -9,15 +9,20 @@
  * stay until no reader can stand on them; then their blocks may be used again.
  *
  * Who links to a row is not written anywhere.  For one row, or a few, the nodes are looked for among its neighbours and theirs: a
- * thousand link rows; on level 0 the in-degree says whether all were found, and two times in three they were.  Else, and for many
- * rows in any case, one pass over all link rows finds the nodes that lead to any of them: a bit a row says which are dying, 25 KB of
- * bits for 200,000 rows.  So it pays to delete many at once. */
+ * thousand link rows; on level 0 the in-degree says whether all were found, and two times in three they were.  Else those that a search from
+ * the row comes upon are looked at, one for every 256 rows there are, and most of what is left is found.  Else, and for many rows in any
+ * case, one pass over all link rows finds the nodes that lead to any of them: a bit a row says which are dying, 25 KB of bits for 200,000
+ * rows.  So it pays to delete many at once.  Upper levels have no in-degree: their link rows are all looked through. */
 #include <string.h>
 #include "index/hnsw.h"
 
 #define NEAR_MOST   4u /* rows whose neighbours are looked at first */
 #define NEAR_LOOKS  4096u /* what that costs a row at most, in rows of a pass */
 #define LOOK_NOW    (UINT32_MAX / 2) /* so many changes that it is time to look at reachability */
+#define WIDE_SHARE  256u /* of the rows: as many nodes are looked at before all are, */
+#define WIDE_LEAST  64u /* if that is worth a walk, */
+#define WIDE_MOST   16u /* times ef_construction, */
+#define WIDE_LINKS  64u /* and few links are left to find */
 #define HUB_LEAST   64u /* links that point at a hub, and a share of all nodes */
 #define HUB_SHARE   16u
 #define REFRESHED   2u /* neighbours of a dying row that look for links anew; one, where many rows go at once */
@@ -179,6 +184,32 @@ static void mend_near(struct index *ix, const struct hnsw_view *v, struct hnsw_w
 	}
 	atomic_fetch_add_explicit(&ix->looked, looked, memory_order_relaxed);
 }
+/* nodes that a search from a dying row looks at for those that lead to it: a share of all, since that is what it may spare */
+static uint32_t wide_of(const struct index *ix)
+{
+	uint32_t n = atomic_load(&ix->rows->n) / WIDE_SHARE, most = WIDE_MOST * ix->efc;
+	return n < WIDE_LEAST ? 0 : n < most ? n : most;
+}
+static void mend_wide(struct index *ix, const struct hnsw_view *v, struct hnsw_work *w, uint32_t row)
+{
+	struct hnsw_scorer s;
+	uint64_t hops = 0;
+	uint32_t wide = wide_of(ix);
+	if (!wide || atomic_load_explicit(hnsw_indeg(ix, row), memory_order_relaxed) > WIDE_LINKS)
+		return;
+	codes_node(ix, v, &s, row, w->qf, w->qe);
+	w->pool.cap = wide;
+	w->pool.n = w->pool.next = 0;
+	hnsw_offer(&w->pool, 0, row);
+	hnsw_tags_next(w);
+	(void)hnsw_beam(ix, v, &s, w, 0, 0, NULL, &hops); /* without cancel it cannot fail */
+	for (uint32_t i = 0; i < w->pool.n; i++) {
+		uint32_t y = w->pool.c[i].id;
+		if (!dying(ix, y) && links_to_dying(ix, hnsw_links0(v, y), v->M0))
+			mend(ix, v, w, y, 0);
+	}
+	atomic_fetch_add_explicit(&ix->looked, w->pool.n, memory_order_relaxed);
+}
 static uint32_t level_of(const struct hnsw_view *v, uint32_t row) /* + 1; 0: not linked */
 {
 	return atomic_load_explicit(hnsw_meta(v, row), memory_order_relaxed) & HNSW_META_LEVEL;
@@ -219,30 +250,21 @@ static void mend_all(
 	}
 	atomic_fetch_add_explicit(&ix->looked, looked, memory_order_relaxed);
 }
-/* Link rows of upper levels carry no in-degree: all of them are looked through, 64 bytes for every 15th node; whose they are is not
- * written there, so if one leads to a dying row all nodes are. */
+/* Link rows of upper levels carry no in-degree: all of them are looked through, 64 bytes for every 15th node. */
 static void mend_upper(struct index *ix, const struct hnsw_view *v, struct hnsw_work *w)
 {
-	uint32_t up = atomic_load(&v->up_n), n = atomic_load(&ix->rows->n), r = 0;
-	for (; r < up; r++) {
+	uint32_t up = atomic_load(&v->up_n);
+	for (uint32_t r = 0; r < up; r++) {
 		hnsw_link *l = atomic_load(&v->up[rows_seg(r)]) ? hnsw_up_row(v, r) : NULL;
-		if (l && links_to_dying(ix, l, v->M))
-			break;
-	}
-	atomic_fetch_add_explicit(&ix->looked, r, memory_order_relaxed);
-	if (r == up)
-		return;
-	atomic_fetch_add_explicit(&ix->looked, n, memory_order_relaxed);
-	for (uint32_t y = 0; y < n; y++) {
-		if (!hnsw_has(v, y)) {
-			y = segment_end(y);
+		if (!l || !links_to_dying(ix, l, v->M))
 			continue;
-		}
-		uint32_t levels = level_of(v, y);
-		for (uint32_t l = dying(ix, y) ? 0 : levels; l-- > 1;)
-			if (links_to_dying(ix, hnsw_links(v, y, l), v->M))
-				mend(ix, v, w, y, l);
+		uint32_t y = *hnsw_up_owner(v, r);
+		if (!dying(ix, y))
+			mend(ix, v, w, y,
+			        r - (atomic_load_explicit(hnsw_meta(v, y), memory_order_relaxed) >> HNSW_META_SHIFT) +
+			                1);
 	}
+	atomic_fetch_add_explicit(&ix->looked, up, memory_order_relaxed);
 }
 static void new_entry(struct index *ix, const struct hnsw_view *v)
 {
@@ -377,6 +399,9 @@ static void mend_for(struct index *ix, const struct hnsw_view *v, struct hnsw_wo
 	}
 	if (upper)
 		mend_upper(ix, v, w);
+	for (uint32_t i = 0; i < n; i++)
+		if (pointed_at(ix, rows + i, 1))
+			mend_wide(ix, v, w, rows[i]);
 	if (pointed_at(ix, rows, n))
 		mend_all(ix, v, w, rows, n);
 }
@@ -475,7 +500,7 @@ static int delete_rows(struct index *ix, const uint32_t *rows, uint32_t n, uint3
 	VX_TRY(dying_room(ix));
 	VX_TRY(hnsw_writer_take(ix, &w));
 	struct hnsw_view *v = atomic_load(&ix->view);
-	int rc = hnsw_work_prepare(ix, v, w, 2 * ix->efc);
+	int rc = hnsw_work_prepare(ix, v, w, wide_of(ix) > 2 * ix->efc ? wide_of(ix) : 2 * ix->efc);
 	for (uint32_t i = 0; i < n && !rc; i++) {
 		if (!index_linked(ix, rows[i]) || dying(ix, rows[i]))
 			continue;

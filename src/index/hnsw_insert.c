@@ -377,7 +377,7 @@ int hnsw_link_row(struct index *ix, struct hnsw_work *w, uint32_t row)
 	VX_TRY(hnsw_view_grow(ix, v, row));
 	VX_TRY(hnsw_work_prepare(ix, v, w, EARLY_WIDE * ix->efc));
 	if (level)
-		VX_TRY(hnsw_up_alloc(ix, v, level, &up));
+		VX_TRY(hnsw_up_alloc(ix, v, row, level, &up));
 	hnsw_link *l0 = hnsw_links0(v, row);
 	for (uint32_t i = 0; i < v->M0; i++)
 		atomic_store_explicit(&l0[i], HNSW_EMPTY, memory_order_relaxed);

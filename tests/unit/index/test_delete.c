@@ -1,6 +1,9 @@
 /* test_delete.c - rows taken out of the graph one by one and many at once: nothing leads to them any more, what is left stays whole and
  * findable as in a graph built without them, and what it costs is counted, not timed. */
+#include <fcntl.h>
+#include <unistd.h>
 #include "index_fixture.h"
+#include "index/hnsw.h"
 
 enum { N = 5000, DIM = 32 };
 
@@ -243,10 +246,61 @@ static void edges(uint64_t seed)
 	gen_done(&g);
 	fix_done(&f);
 }
+/* rows that go alone from a graph too large for a pass each: first those of upper levels, the links to which nothing counts, and from a
+ * graph that came from a file, which does not tell whose an upper link row is */
+static void alone(uint64_t seed)
+{
+	enum { MANY = 20000, GONE = 150 };
+	struct fix f;
+	struct gen g;
+	struct index *ix, *m;
+	uint32_t *ids = malloc(MANY * sizeof(*ids)), upper = 0;
+	char dir[] = "/tmp/vexfs-delete-XXXXXX";
+	int d = mkdtemp(dir) ? open(dir, O_RDONLY | O_DIRECTORY) : -1, rc = 0;
+	T_OK(d >= 0, "a directory for the graph");
+	fix_init(&f, 8, VXD_f32, VXM_l2, MANY, seed);
+	gen_init(&g, &f, 8);
+	fix_fill(&f, &g, 0, MANY);
+	for (uint32_t i = 0; i < MANY; i++)
+		ids[i] = i;
+	T_EQ(index_new(&f.rows, NULL, &ix), 0, "new");
+	T_EQ(index_build(ix, ids, MANY, 2, NULL), 0, "build");
+	T_EQ(index_publish(ix, os_real(), d, "g", 1), 0, "publish");
+	uint64_t generation;
+	T_EQ(index_open(&f.rows, NULL, os_real(), d, "g", &generation, &m), 0, "open");
+	T_EQ(index_resident(m), 0, "into memory");
+	for (int turn = 0; turn < 2; turn++, ix = m) {
+		const struct hnsw_view *v = atomic_load(&ix->view);
+		uint32_t gone = 0;
+		uint64_t from = looked(ix);
+		for (uint32_t i = 0; gone < GONE && !rc; i++) {
+			uint32_t row = (i * 2654435761u) % MANY,
+			         level = atomic_load(hnsw_meta(v, row)) & HNSW_META_LEVEL;
+			if (!level || (gone < GONE / 3 && level < 2))
+				continue;
+			upper += level > 1;
+			rc = index_delete(ix, row);
+			gone++;
+		}
+		T_EQ(rc, 0, "each deleted");
+		T_OK(upper >= GONE / 3 && (looked(ix) - from) / GONE < MANY / 6,
+		        "%llu link rows looked at for each, of %u", (unsigned long long)(looked(ix) - from) / GONE,
+		        (unsigned)MANY);
+		clean(ix, turn ? "rows gone alone from a graph of a file" : "rows gone alone");
+		index_free(ix);
+	}
+	unlinkat(d, "g", 0);
+	close(d);
+	rmdir(dir);
+	free(ids);
+	gen_done(&g);
+	fix_done(&f);
+}
 int main(void)
 {
 	uint64_t seed = tap_seed(20261128);
 	edges(seed);
+	alone(seed);
 	halved(seed, 1);
 	halved(seed, 500);
 	replaced(seed);
