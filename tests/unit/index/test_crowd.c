@@ -92,14 +92,12 @@ static void grown(uint64_t seed, enum order order, uint8_t metric, uint8_t codes
 {
 	static const char *const name[] = {"the crowd first", "the others first", "mixed"};
 	static struct crowd c;
-	uint32_t others = 0;
 	int rc = 0;
 	init(&c, seed, dim, metric, codes);
 	for (uint32_t i = 0; i < N; i++) {
 		bool other = order == CROWD_FIRST    ? i >= N - OTHERS
 		             : order == OTHERS_FIRST ? i < OTHERS
 		                                     : fix_unit(&c.f) < (double)OTHERS / N;
-		others += other;
 		fill(&c, i, other ? NONE : 0);
 		rc = rc ? rc : index_insert(c.ix, i);
 		if (i % 97 == 96 || i == N - 1)
