@@ -18,6 +18,7 @@
 
 #define SAMPLE_MAX 2048u
 #define PAIRS      256u
+#define ERROR_ROWS 128u
 #define SCORE_RUN  HNSW_COLD_RUN /* scored at once: what the stack holds */
 
 static bool shifts(const struct codes *c)
@@ -423,8 +424,8 @@ double codes_error(const struct index *ix, const struct codes *c, const uint32_t
 	float *x = mem_alloc(MEM_index_work, ((size_t)c->in_dim + 1) * sizeof(float));
 	int8_t *q = mem_alloc(MEM_index_work, c->in_dim);
 	double e = 0;
-	uint32_t m = 0;
-	for (uint32_t i = 0; x && q && i < n && m < 128; i++) {
+	uint32_t m = 0, step = n / ERROR_ROWS + 1; /* from all of the sample: it may be in the order of the rows */
+	for (uint32_t i = 0; x && q && i < n; i += step) {
 		if (!to_space(c, ix->simd, rows_vec(ix->rows, sample[i]), x) || !simd_finite(x, c->in_dim))
 			continue;
 		shift(c, x);

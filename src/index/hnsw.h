@@ -154,7 +154,8 @@ struct index {
 	_Atomic uint32_t failed;
 	_Atomic uint32_t descent; /* width of a search's beam on upper levels; 1: by single steps */
 	uint32_t recalibrate_at; /* count at which codes are looked at again */
-	_Atomic uint64_t clipped, encoded; /* components outside the code range since the last calibration */
+	_Atomic uint64_t clipped, encoded; /* components outside the code range since the last look at them */
+	uint32_t clip_vain; /* looks since then that made no better codes */
 	_Atomic uint64_t draws;
 	/* writer side */
 	_Atomic(_Atomic uint16_t *) indeg[ROWS_SEGS]; /* level-0 links that point at a row, saturating */

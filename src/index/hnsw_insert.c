@@ -25,6 +25,7 @@
 #define BUILD_STACK  (128u << 10)
 #define CLIP_LOOK    1024u /* inserts between looks at the share of clipped components */
 #define CLIP_SHARE   0.02
+#define CLIP_VAIN    6u /* times it doubles at most: then it is more than a look sees */
 #define TRIAL_ROWS   8192u
 #define PART_RUN     16384u /* rows between looks at a part's size */
 #define TRIM_LINKS   64u
@@ -401,6 +402,24 @@ int hnsw_link_row(struct index *ix, struct hnsw_work *w, uint32_t row)
 		raise_entry(ix, row, level);
 	return 0;
 }
+/* Do rows of late fall outside the range of the codes?  Late are the last thousand: however many went well before, say equal ones, those
+ * that come now are linked by codes that tell nothing.  It is seen as soon as the share of a thousand is clipped; later, where codes made
+ * anew were no better. */
+static bool clips(struct index *ix)
+{
+	double all = (double)atomic_load_explicit(&ix->encoded, memory_order_relaxed),
+	       look = (double)CLIP_LOOK * ix->dim;
+	double bad = (double)atomic_load_explicit(&ix->clipped, memory_order_relaxed);
+	if (bad > CLIP_SHARE * look * (1u << ix->clip_vain))
+		return true;
+	if (all <= look)
+		return false;
+	if (bad > CLIP_SHARE * all)
+		return true;
+	atomic_store(&ix->clipped, 0);
+	atomic_store(&ix->encoded, 0);
+	return false;
+}
 /* codes follow the data: at growing sizes, and when many components fall outside the range */
 static int look_at_codes(struct index *ix, const uint32_t *sample, uint32_t n)
 {
@@ -411,16 +430,16 @@ static int look_at_codes(struct index *ix, const uint32_t *sample, uint32_t n)
 		ix->recalibrate_at = n < 64 ? 64 : n * 8 > n ? n * 8 : UINT32_MAX;
 		return hnsw_recode(ix, sample, n, true);
 	}
-	uint64_t enc = atomic_load_explicit(&ix->encoded, memory_order_relaxed);
-	bool clip = enc > (uint64_t)CLIP_LOOK * ix->dim &&
-	            (double)atomic_load_explicit(&ix->clipped, memory_order_relaxed) > CLIP_SHARE * (double)enc;
+	bool clip = clips(ix);
 	if (count < ix->recalibrate_at && !clip)
 		return 0;
+	const struct hnsw_view *before = atomic_load(&ix->view);
 	if (count >= ix->recalibrate_at)
 		ix->recalibrate_at = count < UINT32_MAX / 8 ? count * 8 : UINT32_MAX;
 	atomic_store(&ix->clipped, 0);
 	atomic_store(&ix->encoded, 0);
 	int rc = hnsw_recode(ix, NULL, 0, false);
+	ix->clip_vain = clip && atomic_load(&ix->view) == before && ix->clip_vain < CLIP_VAIN ? ix->clip_vain + 1 : 0;
 	if (!rc)
 		rc = hnsw_codes_trial(ix);
 	return rc == -ENOMEM ? 0 : rc; /* the old codes still serve */

@@ -122,6 +122,27 @@ static void grown(uint64_t seed, enum order order, uint8_t metric, uint8_t codes
 	crowd_found(&c, 0, NULL, "of the crowd, the first of them dead");
 	done(&c);
 }
+/* codes made for a crowd alone say nothing of the others: that is seen before many of these are linked by them */
+static void drifted(uint64_t seed, uint32_t crowd)
+{
+	static struct crowd c;
+	int rc = 0;
+	init(&c, seed, 32, VXM_l2, INDEX_CODES_AUTO);
+	atomic_store(&c.f.rows.n, crowd + 1000);
+	for (uint32_t i = 0; i < crowd + 1000; i++) {
+		fill(&c, i, i < crowd ? 0 : NONE);
+		for (int d = 0; i < crowd && d < 32; d++)
+			((float *)(uintptr_t)rows_vec(&c.f.rows, i))[d] = 0.5f;
+		rc = rc ? rc : index_insert(c.ix, i);
+	}
+	T_EQ(rc, 0, "inserts");
+	for (uint32_t i = crowd + 1000; i < N; i++)
+		c.of[i] = 0;
+	look(&c);
+	looked(&c, "others linked late", seed);
+	others_found(&c, c.ix, "others linked late", seed);
+	done(&c);
+}
 /* the crowd goes: those that most lead to first, alone, then the rest in lots */
 static void leaves(uint64_t seed)
 {
@@ -226,6 +247,8 @@ int main(void)
 		churned(s, 60, 8);
 	}
 	grown(seed, MIXED, VXM_dot, INDEX_CODES_AUTO, 8);
+	drifted(seed, 300);
+	drifted(seed, 1000);
 	built(seed);
 	T_EQ(mem_used(MEM_index) + mem_used(MEM_index_work), 0, "nothing is left allocated");
 	return tap_done();
