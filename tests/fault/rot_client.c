@@ -106,10 +106,11 @@ static int make(const char *dir, uint64_t seed)
 	j->point_n = POINTS;
 	j->want_durable = true;
 	rc = rc < 0 ? rc : eng_run(t.e, j);
-	for (int i = 0; i < 60000 && rc >= 0 && now.linked < POINTS; i++) {
-		usleep(1000); /* linking is background work nobody is told about */
-		rc = info(&t, &now);
-	}
+	j = et_job(&t, EV_index);
+	j->coll = COLL;
+	j->index_op = ENG_INDEX_build; /* answered when all are linked */
+	rc = rc < 0 ? rc : eng_run(t.e, j);
+	rc = rc < 0 ? rc : info(&t, &now);
 	close_engine(&t);
 	if (rc < 0 || now.linked < POINTS)
 		fprintf(stderr, "make: %s, %u linked\n", err_text(rc), (unsigned)now.linked);
